@@ -1,0 +1,8 @@
+//! Traces in a bucket: where blocks are, what they hold, how to read them. No DataFusion, no query
+//! language.
+
+pub mod bucket;
+pub mod error;
+pub mod model;
+
+pub use error::{Error, Result};

@@ -1,0 +1,92 @@
+//! Answers of a search as plain data: one row a trace, spansets inside (`traceql.md` 8.3, 8.4).
+
+use std::collections::BTreeMap;
+
+use traceql_blocks::model::TraceId;
+use traceql_language::analyze::ir::{Kind, Status};
+
+/// The answer of a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchAnswer {
+    /// Matching traces, newest start first, ties by ascending trace id.
+    pub traces: Vec<TraceResult>,
+}
+
+/// One matching trace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TraceResult {
+    /// Its id.
+    pub trace_id: TraceId,
+    /// `service.name` of the root span's resource; empty if there is no root span.
+    pub root_service_name: String,
+    /// Name of the root span; empty if there is none.
+    pub root_trace_name: String,
+    /// Earliest start of its spans, unix nanoseconds.
+    pub start_unix_nanos: u64,
+    /// Latest end minus earliest start.
+    pub duration_nanos: u64,
+    /// Spans and error spans of the whole trace by `service.name`, `""` for none.
+    pub service_stats: BTreeMap<String, ServiceStats>,
+    /// At least one.
+    pub spansets: Vec<SpansetResult>,
+}
+
+/// Spans of one service in one trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceStats {
+    /// All spans.
+    pub span_count: u32,
+    /// Spans with status error.
+    pub error_count: u32,
+}
+
+/// One spanset that came out of the pipeline.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpansetResult {
+    /// Number of its spans, before the cut to spans-per-spanset.
+    pub matched: u32,
+    /// Group values and aggregates in pipeline order, keyed by canonical text.
+    pub attributes: Vec<ResultAttribute>,
+    /// The first spans of it in storage order.
+    pub spans: Vec<SpanResult>,
+}
+
+/// One span of a spanset.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanResult {
+    /// Its id as stored, normally 8 bytes.
+    pub span_id: Vec<u8>,
+    /// Its name, if the query mentions or selects `name`.
+    pub name: Option<String>,
+    /// Start, unix nanoseconds.
+    pub start_unix_nanos: u64,
+    /// Duration in nanoseconds.
+    pub duration_nanos: u64,
+    /// What the query asked for and this span has (8.4).
+    pub attributes: Vec<ResultAttribute>,
+}
+
+/// A named value of a span or spanset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultAttribute {
+    /// Key without scope for attributes, canonical name for intrinsics and group values.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// A value of the language at run time.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the types of the language")]
+pub enum Value {
+    Nil,
+    Int(i64),
+    Float(f64),
+    /// Signed nanoseconds.
+    Duration(i64),
+    String(String),
+    Bool(bool),
+    Status(Status),
+    Kind(Kind),
+    Array(Vec<Value>),
+}

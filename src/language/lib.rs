@@ -1,0 +1,3 @@
+//! TraceQL: text to a typed query. No Arrow, no storage, no DataFusion.
+
+pub mod analyze;

