@@ -14,6 +14,8 @@ pub enum Error {
         what: &'static str,
         /// Its full key or URL.
         key: String,
+        /// What there is instead, if that is known and helps: the tenants of the bucket, say.
+        candidates: Vec<String>,
     },
     /// The store refused us or cannot be reached.
     #[error("cannot read {key}: {reason}")]
@@ -79,6 +81,12 @@ fn at(bytes: Option<&Range<u64>>) -> String {
 }
 
 impl Error {
+    /// Shorthand for [`Error::NotFound`] when nothing else is on offer.
+    #[must_use]
+    pub fn not_found(what: &'static str, key: impl Into<String>) -> Self {
+        Self::NotFound { what, key: key.into(), candidates: Vec::new() }
+    }
+
     /// Shorthand for [`Error::Corrupt`].
     #[must_use]
     pub fn corrupt(
@@ -87,11 +95,6 @@ impl Error {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        Self::Corrupt {
-            key: key.into(),
-            bytes,
-            expected: expected.into(),
-            found: found.into(),
-        }
+        Self::Corrupt { key: key.into(), bytes, expected: expected.into(), found: found.into() }
     }
 }

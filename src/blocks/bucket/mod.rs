@@ -1,6 +1,8 @@
 //! Which blocks a source holds and where their objects are.
 
 pub mod meta;
+pub mod path;
+pub mod tenant;
 
 use std::sync::Arc;
 
@@ -13,10 +15,20 @@ use meta::BlockMeta;
 pub struct Block {
     /// The store that holds it.
     pub store: Arc<dyn ObjectStore>,
+    /// Names that store so that another process can open it: `s3://bucket`, `file://`, `sample:`.
+    pub store_url: Arc<str>,
     /// Key of its `data.parquet` (or of the lone Parquet file that was named as the source).
     pub data: Path,
     /// Prefix of its other objects (`bloom-0` …); `None` for a lone Parquet file.
     pub folder: Option<Path>,
     /// What `meta.json` says; made up from the footer for a lone Parquet file.
     pub meta: Arc<BlockMeta>,
+}
+
+impl Block {
+    /// How messages name one of this block's objects: store and key in one.
+    #[must_use]
+    pub fn object_url(&self, key: &Path) -> String {
+        path::object_url(&self.store_url, key)
+    }
 }

@@ -387,7 +387,10 @@ pub enum MetricsExpr {
 
 /// First-stage metrics functions.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the names are the functions of the language, metrics.md describes them")]
+#[expect(
+    missing_docs,
+    reason = "the names are the functions of the language, metrics.md describes them"
+)]
 pub enum MetricsFunction {
     Rate,
     CountOverTime,
