@@ -1,7 +1,13 @@
 //! Traces as the OpenTelemetry protocol has them, in plain Rust: what rows are made from and read
 //! back to. Knows no Arrow, no Parquet and no protobuf.
 
+pub mod combine;
+pub mod nested_set;
+pub mod trace;
+
 use std::fmt;
+
+pub use trace::span_key;
 
 /// A trace id in the 16-byte form of `blocks.md` 2.1: shorter ids are padded with zeros on the
 /// left, longer ones keep their last 16 bytes.
@@ -146,7 +152,7 @@ pub enum AttributeValue {
     /// Raw bytes.
     Bytes(Vec<u8>),
     /// A list, of any mixture of values.
-    Array(Vec<AttributeValue>),
+    Array(Vec<Self>),
     /// A nested map.
     KeyValues(Vec<KeyValue>),
 }
