@@ -4,5 +4,6 @@
 pub mod bucket;
 pub mod error;
 pub mod model;
+pub mod write;
 
 pub use error::{Error, Result};

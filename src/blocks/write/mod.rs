@@ -1,0 +1,4 @@
+//! Turning traces into bytes and back where no block is involved in reading: the OpenTelemetry
+//! protocol's forms.
+
+pub mod otlp;

@@ -1,0 +1,93 @@
+//! Gathering the spans of requests by trace. A request groups spans by sender; a row of a block
+//! holds one trace, so each trace gets its own copy of the resources and scopes it occurs under.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span, Trace, TraceId,
+};
+
+/// Spans of one resource as a request holds them: of any number of traces.
+pub(super) struct SentResourceSpans {
+    pub(super) resource: Resource,
+    pub(super) scope_spans: Vec<SentScopeSpans>,
+}
+
+/// Spans of one instrumentation scope as a request holds them.
+pub(super) struct SentScopeSpans {
+    pub(super) scope: InstrumentationScope,
+    pub(super) spans: Vec<SentSpan>,
+}
+
+/// A span, with the id of its trace as sent.
+pub(super) struct SentSpan {
+    pub(super) trace_id: Vec<u8>,
+    pub(super) span: Span,
+}
+
+/// Traces under construction.
+#[derive(Default)]
+pub(super) struct TracesById {
+    traces: BTreeMap<TraceId, UnfinishedTrace>,
+    /// Number of resource entries and of scope entries read so far, over all requests.
+    resources: u64,
+    scopes: u64,
+}
+
+#[derive(Default)]
+struct UnfinishedTrace {
+    resource_spans: Vec<ResourceSpans>,
+    /// Which entry the last element of `resource_spans` copies, and its last scope likewise.
+    last_resource: u64,
+    last_scope: u64,
+}
+
+impl TracesById {
+    /// Adds what one resource sent.
+    ///
+    /// # Errors
+    ///
+    /// The reason, where a span belongs to no trace.
+    pub(super) fn add(&mut self, sent: SentResourceSpans) -> Result<(), String> {
+        self.resources += 1;
+        for SentScopeSpans { scope, spans } in sent.scope_spans {
+            self.scopes += 1;
+            for SentSpan { trace_id, mut span } in spans {
+                if trace_id.is_empty() {
+                    return Err(format!("a span named {:?} without a trace id", span.name));
+                }
+                // Zeros stand for "no parent" in some SDKs; the format wants no bytes at all.
+                if span.parent_span_id.iter().all(|&byte| byte == 0) {
+                    span.parent_span_id.clear();
+                }
+                let trace = self.traces.entry(TraceId::from_bytes(&trace_id)).or_default();
+                if trace.last_resource != self.resources {
+                    trace.last_resource = self.resources;
+                    trace.resource_spans.push(ResourceSpans {
+                        resource: sent.resource.clone(),
+                        scope_spans: Vec::new(),
+                    });
+                }
+                let Some(resource_spans) = trace.resource_spans.last_mut() else { continue };
+                if trace.last_scope != self.scopes {
+                    trace.last_scope = self.scopes;
+                    resource_spans
+                        .scope_spans
+                        .push(ScopeSpans { scope: scope.clone(), spans: Vec::new() });
+                }
+                if let Some(scope_spans) = resource_spans.scope_spans.last_mut() {
+                    scope_spans.spans.push(span);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The traces in order of their ids.
+    pub(super) fn finish(self) -> Vec<Trace> {
+        self.traces
+            .into_iter()
+            .map(|(id, trace)| Trace { id, resource_spans: trace.resource_spans })
+            .collect()
+    }
+}
