@@ -4,6 +4,7 @@
 pub mod bucket;
 pub mod error;
 pub mod model;
+mod read;
 pub mod write;
 
 pub use error::{Error, Result};
