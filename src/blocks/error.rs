@@ -87,6 +87,23 @@ impl Error {
         Self::NotFound { what, key: key.into(), candidates: Vec::new() }
     }
 
+    /// What a store's error means: `what` was wanted, `key` is its URL.
+    #[must_use]
+    pub fn storage(what: &'static str, key: impl Into<String>, error: object_store::Error) -> Self {
+        use object_store::Error as Store;
+        let key = key.into();
+        match error {
+            Store::NotFound { .. } => Self::not_found(what, key),
+            Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
+                Self::Unauthorised { key, reason: reason(&error) }
+            }
+            Store::NotSupported { .. } | Store::NotImplemented { .. } => {
+                Self::Unsupported { key, reason: reason(&error) }
+            }
+            _ => Self::Unreachable { key, reason: reason(&error) },
+        }
+    }
+
     /// Shorthand for [`Error::Corrupt`].
     #[must_use]
     pub fn corrupt(
@@ -97,4 +114,14 @@ impl Error {
     ) -> Self {
         Self::Corrupt { key: key.into(), bytes, expected: expected.into(), found: found.into() }
     }
+}
+
+/// The innermost cause, which is the part of a store's message that says something: what wraps it
+/// repeats the key and counts retries.
+fn reason(error: &object_store::Error) -> String {
+    let mut cause: &(dyn std::error::Error + 'static) = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }

@@ -1,8 +1,18 @@
 //! Which blocks a source holds and where their objects are.
 
+pub mod blocklist;
+mod fetch;
+mod lone;
 pub mod meta;
 pub mod path;
+mod profile;
+mod s3;
+mod sample;
+pub mod source;
+pub mod store;
 pub mod tenant;
+mod tenant_index;
+pub mod url;
 
 use std::sync::Arc;
 

@@ -1,0 +1,245 @@
+//! The tenant index: one object that says which blocks a tenant has (`blocks.md` 1.4), as zstd
+//! compressed protobuf or as gzip compressed JSON.
+
+use object_store::path::Path;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    fetch::{At, gunzip, unzstd},
+    meta::{RawMeta, Time},
+    path::{TENANT_INDEX_JSON, TENANT_INDEX_PROTOBUF, child},
+};
+use crate::{Error, Result};
+
+/// Largest tenant index read, before and after decompression: a million blocks' worth.
+const MAX_INDEX_BYTES: u64 = 1 << 30;
+
+/// Contents of a tenant index.
+#[derive(Clone, Debug)]
+pub(super) struct TenantIndex {
+    /// When it was written, if it says so.
+    pub(super) created_unix_nanos: Option<i64>,
+    /// Metas of live blocks.
+    pub(super) live: Vec<RawMeta>,
+    /// Metas of blocks that a compaction has replaced.
+    pub(super) compacted: Vec<RawMeta>,
+}
+
+impl TenantIndex {
+    /// Reads a tenant's index: the protobuf object, and only if that does not exist the JSON one.
+    /// `None` if there is neither.
+    pub(super) async fn fetch(at: At<'_>, tenant_folder: &Path) -> Result<Option<Self>> {
+        let key = child(tenant_folder, TENANT_INDEX_PROTOBUF);
+        if let Some(bytes) = at.fetch_if_any(&key, MAX_INDEX_BYTES).await? {
+            return Self::parse_protobuf(&at.url(&key), &bytes).map(Some);
+        }
+        let key = child(tenant_folder, TENANT_INDEX_JSON);
+        if let Some(bytes) = at.fetch_if_any(&key, MAX_INDEX_BYTES).await? {
+            return Self::parse_json(&at.url(&key), &bytes).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn parse_protobuf(key: &str, bytes: &[u8]) -> Result<Self> {
+        let bytes = unzstd(key, bytes, MAX_INDEX_BYTES)?;
+        let index = ProtoIndex::decode(bytes.as_slice())
+            .map_err(|e| Error::corrupt(key, None, "a tenant index in protobuf", e.to_string()))?;
+        let metas = |metas: Vec<ProtoMeta>| -> Result<Vec<RawMeta>> {
+            metas.into_iter().map(|meta| meta.into_raw(key)).collect()
+        };
+        Ok(Self {
+            created_unix_nanos: time(index.created_at).map(Time::unix_nanos),
+            live: metas(index.meta)?,
+            compacted: metas(index.compacted.into_iter().filter_map(|c| c.meta).collect())?,
+        })
+    }
+
+    fn parse_json(key: &str, bytes: &[u8]) -> Result<Self> {
+        let bytes = gunzip(key, bytes, MAX_INDEX_BYTES)?;
+        let index: JsonIndex = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::corrupt(key, None, "a tenant index in JSON", e.to_string()))?;
+        Ok(Self {
+            created_unix_nanos: index.created_at.map(Time::unix_nanos),
+            live: index.meta.unwrap_or_default(),
+            compacted: index.compacted.unwrap_or_default(),
+        })
+    }
+}
+
+/// The JSON form. Elements of `compacted` carry a `compactedTime` beside the members of a meta; as
+/// queries read live blocks only, nothing here asks for it.
+#[derive(Debug, Deserialize, Serialize)]
+struct JsonIndex {
+    #[serde(default)]
+    created_at: Option<Time>,
+    #[serde(default)]
+    meta: Option<Vec<RawMeta>>,
+    #[serde(default)]
+    compacted: Option<Vec<RawMeta>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProtoIndex {
+    #[prost(message, optional, tag = "1")]
+    created_at: Option<ProtoTime>,
+    #[prost(message, repeated, tag = "2")]
+    meta: Vec<ProtoMeta>,
+    #[prost(message, repeated, tag = "3")]
+    compacted: Vec<ProtoCompactedMeta>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProtoCompactedMeta {
+    #[prost(message, optional, tag = "1")]
+    meta: Option<ProtoMeta>,
+    #[prost(message, optional, tag = "2")]
+    compacted_time: Option<ProtoTime>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProtoMeta {
+    #[prost(string, tag = "1")]
+    format: String,
+    #[prost(bytes = "vec", tag = "2")]
+    block_id: Vec<u8>,
+    #[prost(string, tag = "5")]
+    tenant: String,
+    #[prost(message, optional, tag = "6")]
+    start_time: Option<ProtoTime>,
+    #[prost(message, optional, tag = "7")]
+    end_time: Option<ProtoTime>,
+    #[prost(int64, tag = "8")]
+    total_objects: i64,
+    #[prost(uint64, tag = "9")]
+    size: u64,
+    #[prost(uint32, tag = "10")]
+    compaction_level: u32,
+    #[prost(uint32, tag = "12")]
+    index_page_size: u32,
+    #[prost(uint32, tag = "13")]
+    total_records: u32,
+    #[prost(uint32, tag = "15")]
+    bloom_shards: u32,
+    #[prost(uint32, tag = "16")]
+    footer_size: u32,
+    /// The JSON text of the array, as in `meta.json`.
+    #[prost(bytes = "vec", tag = "17")]
+    dedicated_columns: Vec<u8>,
+    #[prost(uint32, tag = "18")]
+    replication_factor: u32,
+}
+
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct ProtoTime {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+fn time(time: Option<ProtoTime>) -> Option<Time> {
+    time.and_then(|t| Time::from_parts(t.seconds, t.nanos))
+}
+
+impl ProtoMeta {
+    fn into_raw(self, key: &str) -> Result<RawMeta> {
+        let block_id = Uuid::from_slice(&self.block_id).map_err(|_| {
+            let found = format!("{} bytes", self.block_id.len());
+            Error::corrupt(key, None, "a block id of 16 bytes", found)
+        })?;
+        let dedicated_columns = match self.dedicated_columns.as_slice() {
+            [] => None,
+            json => serde_json::from_slice(json).map_err(|e| {
+                let expected = format!("the JSON of dedicated columns of block {block_id}");
+                Error::corrupt(key, None, expected, e.to_string())
+            })?,
+        };
+        Ok(RawMeta {
+            format: self.format,
+            block_id,
+            tenant: self.tenant,
+            start_time: time(self.start_time),
+            end_time: time(self.end_time),
+            total_objects: self.total_objects,
+            size: self.size,
+            compaction_level: self.compaction_level,
+            index_page_size: self.index_page_size,
+            total_records: self.total_records,
+            bloom_shards: self.bloom_shards,
+            footer_size: self.footer_size,
+            dedicated_columns,
+            replication_factor: self.replication_factor,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bucket::meta::{BlockMeta, ParsedMeta};
+
+    const BLOCKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/blocks");
+
+    fn metas(raw: Vec<RawMeta>) -> Vec<BlockMeta> {
+        raw.into_iter()
+            .map(|raw| match raw.interpret("k").unwrap() {
+                ParsedMeta::Block(meta) => meta,
+                ParsedMeta::Inert { format } => panic!("{format}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn both_forms_say_the_same_and_what_the_metas_say() {
+        for (tenant, n_live, n_compacted) in [
+            ("shop/shop5", 2, 0),
+            ("shop/shop3", 2, 0),
+            ("fixtures/vParquet4/synthetic", 1, 0),
+            ("fixtures/vParquet5/synthetic-compaction", 1, 2),
+        ] {
+            let read = |name: &str| std::fs::read(format!("{BLOCKS}/{tenant}/{name}")).unwrap();
+            let proto = TenantIndex::parse_protobuf("k", &read(TENANT_INDEX_PROTOBUF)).unwrap();
+            let json = TenantIndex::parse_json("k", &read(TENANT_INDEX_JSON)).unwrap();
+            assert!(json.created_unix_nanos > Some(1_700_000_000_000_000_000));
+            assert_eq!(proto.created_unix_nanos, json.created_unix_nanos);
+            assert_eq!((json.live.len(), json.compacted.len()), (n_live, n_compacted), "{tenant}");
+            let live = metas(proto.live);
+            assert_eq!(live, metas(json.live));
+            assert_eq!(metas(proto.compacted), metas(json.compacted));
+            for meta in live {
+                let own = read(&format!("{}/meta.json", meta.block_id));
+                assert_eq!(BlockMeta::parse("k", &own).unwrap(), ParsedMeta::Block(meta));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_index_is_corrupt() {
+        let proto = |index: &ProtoIndex| zstd::encode_all(&index.encode_to_vec()[..], 3).unwrap();
+        let with = |meta: ProtoMeta| ProtoIndex {
+            created_at: None,
+            meta: vec![meta],
+            compacted: Vec::new(),
+        };
+        let short_id = with(ProtoMeta { block_id: vec![1; 15], ..ProtoMeta::default() });
+        let bad_columns = with(ProtoMeta {
+            block_id: vec![1; 16],
+            dedicated_columns: b"[{".to_vec(),
+            ..ProtoMeta::default()
+        });
+        for bytes in [
+            proto(&short_id),
+            proto(&bad_columns),
+            zstd::encode_all(&b"\xff\xff\xff"[..], 3).unwrap(),
+            b"no zstd".to_vec(),
+        ] {
+            let error = TenantIndex::parse_protobuf("k", &bytes).unwrap_err();
+            assert!(matches!(&error, Error::Corrupt { key, .. } if key == "k"), "{error}");
+        }
+        let error = TenantIndex::parse_json("k", b"{}").unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+}
