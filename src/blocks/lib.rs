@@ -4,7 +4,8 @@
 pub mod bucket;
 pub mod error;
 pub mod model;
-mod read;
+pub mod read;
+pub mod schema;
 pub mod write;
 
 pub use error::{Error, Result};

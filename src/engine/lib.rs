@@ -1,23 +1,140 @@
 //! Typed query to DataFusion plan to answers. The only place where all stages meet; it prints
 //! nothing and opens no socket.
 
+pub mod error;
+pub mod options;
+pub mod outcome;
 pub mod search;
+pub mod tags;
 
-use std::time::Duration;
+use std::sync::Arc;
 
-/// What a query is asked with, apart from its text and its source.
+use traceql_blocks::bucket::source::Source;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::{Trace, TraceId};
+use traceql_language::analyze::ir::TypedQuery;
+
+pub use error::{Error, Result};
+pub use options::{EngineConfig, QueryOptions};
+pub use outcome::{Outcome, QueryStats};
+use search::{SearchAnswer, TraceResult};
+use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
+
+/// Answers queries. Cheap to clone; clones share caches of footers, page indexes and trace-id
+/// digests, which never go stale because blocks are immutable.
 #[derive(Clone, Debug)]
-pub struct QueryOptions {
-    /// Only traces that overlap this range: start and end, unix nanoseconds, both inclusive.
-    pub time_range: Option<(u64, u64)>,
-    /// Most traces to return; 0 is all.
-    pub limit: usize,
-    /// Most spans to return per spanset; 0 is all.
-    pub spans_per_spanset: usize,
-    /// Partitions of the scan.
-    pub threads: usize,
-    /// Bound on the memory of one query.
-    pub memory_bytes: usize,
-    /// The query fails with a time-out after this long.
-    pub timeout: Option<Duration>,
+pub struct Engine {
+    #[expect(dead_code, reason = "filled in the next step")]
+    config: Arc<EngineConfig>,
+}
+
+impl Engine {
+    /// An engine with empty caches.
+    #[must_use]
+    pub fn new(config: EngineConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// Answers a search: the first `limit` matching traces in the defined order (blocks by end time
+    /// descending then id, within a block by trace id), or the newest with `most_recent`; returned
+    /// newest start first. A metrics query is searched by its spanset part, as Tempo does.
+    /// Several tenants are searched one after the other and merged by trace id.
+    ///
+    /// `on_trace` sees each trace as soon as it is known to be part of the answer (search order,
+    /// not yet sorted), so that a caller can show or stream it; cancelling the future stops all work.
+    ///
+    /// # Errors
+    /// Storage failures, time-out, memory limit; a query that is not supported by name.
+    pub async fn search(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        query: &TypedQuery,
+        options: &QueryOptions,
+        on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
+    ) -> Result<Outcome<SearchAnswer>> {
+        let _unused = (source, tenants, query, options, on_trace);
+        Err(Error::Unsupported("search".into()))
+    }
+
+    /// Finds one trace in all blocks that may hold it, copies combined (`blocks.md` 5.4).
+    ///
+    /// # Errors
+    /// Storage failures, time-out, memory limit.
+    pub async fn trace(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        id: TraceId,
+        options: &QueryOptions,
+    ) -> Result<Outcome<Option<Trace>>> {
+        let _unused = (source, tenants, id, options);
+        Err(Error::Unsupported("trace by id".into()))
+    }
+
+    /// Attribute names by scope.
+    ///
+    /// # Errors
+    /// As [`Engine::search`].
+    pub async fn tag_names(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        request: &TagNamesRequest,
+        options: &QueryOptions,
+    ) -> Result<Outcome<TagNames>> {
+        let _unused = (source, tenants, request, options);
+        Err(Error::Unsupported("tag names".into()))
+    }
+
+    /// Distinct values of one field, sorted by type then value.
+    ///
+    /// # Errors
+    /// As [`Engine::search`].
+    pub async fn tag_values(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        request: &TagValuesRequest,
+        options: &QueryOptions,
+    ) -> Result<Outcome<Vec<TypedTagValue>>> {
+        let _unused = (source, tenants, request, options);
+        Err(Error::Unsupported("tag values".into()))
+    }
+
+    /// Every stage of one query, for people: typed query, logical plan, physical plan, what the scan
+    /// will read; with `analyze` the query runs and each operator carries rows, bytes, requests and
+    /// times; with `dry_run` the estimate of blocks, bytes and requests alone.
+    ///
+    /// # Errors
+    /// As [`Engine::search`].
+    pub async fn explain(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        query: &TypedQuery,
+        options: &QueryOptions,
+        mode: ExplainMode,
+    ) -> Result<Explanation> {
+        let _unused = (source, tenants, query, options, mode);
+        Err(Error::Unsupported("explain".into()))
+    }
+}
+
+/// How much [`Engine::explain`] does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExplainMode {
+    /// Plans only; reads metadata.
+    Plan,
+    /// Plans and runs.
+    Analyze,
+    /// Estimates blocks, bytes and requests.
+    DryRun,
+}
+
+/// What [`Engine::explain`] found: titled sections of plain text, in stage order.
+#[derive(Clone, Debug, Default)]
+pub struct Explanation {
+    /// Title and body of each stage.
+    pub sections: Vec<(String, String)>,
 }

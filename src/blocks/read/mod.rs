@@ -1,20 +1,27 @@
 //! Reads blocks. From the bottom up: [`thrift`] headers and indexes, [`encoding`] of levels and
-//! values, one [`page`], and the Parquet [`library`]'s own reader for what these leave to it.
+//! values, one [`page`] (or the Parquet [`library`]'s own reader for what these leave to it); a
+//! block's footer, page locations and dictionaries in [`open`]; the pages of a window of trace rows
+//! in [`leaf`]; and whole traces as columns in [`block_batch`], behind the trait of [`batch`].
 
-// Until the leaf reader above uses all of it.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the leaf reader on top of the page decoder is being built"
-)]
-
+mod attribute;
+pub mod batch;
+pub mod block_batch;
 mod compression;
 mod dictionary;
 mod encoding;
 pub(crate) mod error;
+pub mod leaf;
 pub(crate) mod library;
+mod locate;
+pub mod mask;
+pub mod open;
 pub(crate) mod page;
+pub mod predicate;
+pub mod structure;
 pub(crate) mod thrift;
+mod v3;
+pub mod values;
+mod walk;
 
 #[cfg(test)]
 mod tests;

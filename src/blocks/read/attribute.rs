@@ -1,0 +1,525 @@
+//! Attributes in the generic key-value lists: where a key occurs, its values, and tests that touch
+//! as few entries as possible. The lists hold most of a block's entries, so this is the hot path of
+//! every query on an attribute without a column of its own (`engine-notes.md` 5.2).
+
+use std::sync::Arc;
+
+use super::batch::{Condition, TraceData as _};
+use super::block_batch::{BlockBatch, PageStrings, Verdicts, covers};
+use super::leaf::{Demand, LeafPage, Piece};
+use super::mask::Mask;
+use super::page::{CodeSet, Encoding};
+use super::predicate::{Comparison, Literal, Predicate};
+use super::structure::count;
+use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable};
+use super::walk::{Entry, Ranks, first_owner, rank};
+use crate::schema::{AttributeLeaves, LeafIndex, Level};
+
+/// Where one key occurs: the first attribute of that key of each owner, in storage order.
+#[derive(Debug, Default)]
+pub(super) struct Positions {
+    list: Vec<Position>,
+}
+
+/// One attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    /// Trace of the window.
+    trace: u32,
+    /// Number of the attribute within its trace and level.
+    element: u32,
+    /// Row of the owner's level.
+    owner: u32,
+}
+
+impl Positions {
+    /// Owners that have the key, ascending.
+    pub(super) fn owners(&self) -> impl Iterator<Item = u32> + '_ {
+        self.list.iter().map(|position| position.owner)
+    }
+
+    fn traces(&self, n_traces: usize) -> Mask {
+        let mut traces = Mask::none(n_traces);
+        self.list.iter().for_each(|position| traces.set(position.trace as usize));
+        traces
+    }
+}
+
+impl BlockBatch {
+    fn ranks(&self, leaf: LeafIndex, level: Level) -> Ranks {
+        let rank = rank(level);
+        Ranks { owner: rank, element: rank + 1, max_def: self.info(leaf).max_def }
+    }
+
+    /// Where a key occurs among the selected traces; `None` if this row group never has it.
+    pub(super) fn positions(
+        &self,
+        level: Level,
+        key: &str,
+        traces: &Mask,
+    ) -> Demand<Option<Arc<Positions>>> {
+        let Some(leaves) = self.window.block.schema.attributes(level).cloned() else {
+            return Ok(None);
+        };
+        let table = self.window.table(leaves.key)?;
+        let code = match &table {
+            Some(table) => match table.find(key.as_bytes()) {
+                Some(code) => Some(code),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let name = (level, key.to_owned());
+        if let Some((have, positions)) = self.decoded.lock().positions.get(&name)
+            && covers(have, traces)
+        {
+            return Ok(Some(Arc::clone(positions)));
+        }
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let mut list: Vec<Position> = Vec::new();
+        for piece in &self.window.pieces(leaves.key, traces)? {
+            let Some(hits) = self.key_hits(leaves.key, piece, code, key)? else { continue };
+            let mut hits = hits.into_iter().peekable();
+            self.window.walk(
+                leaves.key,
+                piece,
+                self.ranks(leaves.key, level),
+                &owners,
+                |entry| {
+                    let Some(value) = entry.value else { return };
+                    while hits.peek().is_some_and(|hit| *hit < value) {
+                        hits.next();
+                    }
+                    if hits.peek() == Some(&value)
+                        && list.last().is_none_or(|last| last.owner != entry.owner)
+                    {
+                        list.push(position(entry));
+                    }
+                },
+            )?;
+        }
+        let positions = Arc::new(Positions { list });
+        self.decoded.lock().positions.insert(name, (traces.clone(), Arc::clone(&positions)));
+        Ok(Some(positions))
+    }
+
+    /// Values of a page of keys that are the wanted key; `None` if none is.
+    fn key_hits(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        code: Option<u32>,
+        key: &str,
+    ) -> Demand<Option<Vec<u32>>> {
+        if let (LeafPage::Encoded(page), Some(code)) = (&piece.page, code)
+            && page.encoding() == Encoding::RleDictionary
+        {
+            let mut hits = Vec::new();
+            page.find_codes(&CodeSet::One(code), &mut hits)
+                .map_err(|e| self.window.fail(leaf, piece, e))?;
+            return Ok((!hits.is_empty()).then_some(hits));
+        }
+        let hits: Vec<u32> = match self.page_strings(leaf, piece)? {
+            PageStrings::Plain(plain) => positions_where(plain.iter(), |v| *v == key.as_bytes()),
+            PageStrings::Codes(codes) => match code {
+                Some(code) => positions_where(codes.iter(), |c| **c == code),
+                None => return Err(self.no_dictionary(leaf, piece)),
+            },
+        };
+        Ok((!hits.is_empty()).then_some(hits))
+    }
+
+    /// Calls `f` with each position and the page values its attribute has in one value leaf.
+    fn each_value(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        positions: &Positions,
+        mut f: impl FnMut(usize, &Piece, std::ops::Range<usize>) -> Demand<()>,
+    ) -> Demand<()> {
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let traces = positions.traces(self.window.n_rows());
+        let mut next = 0;
+        for piece in &self.window.pieces(leaf, &traces)? {
+            let mut found: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+            self.window.walk(leaf, piece, self.ranks(leaf, level), &owners, |entry| {
+                let at = (entry.trace, entry.element);
+                let key = |n: usize| positions.list.get(n).map(|p| (p.trace, p.element));
+                while key(next).is_some_and(|wanted| wanted < at) {
+                    next += 1;
+                }
+                if key(next) == Some(at)
+                    && let Some(value) = entry.value
+                {
+                    let value = value as usize;
+                    match found.last_mut() {
+                        Some((n, run)) if *n == next => run.end = value + 1,
+                        _ => found.push((next, value..value + 1)),
+                    }
+                }
+            })?;
+            for (n, run) in found {
+                f(n, piece, run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if metadata proves that a leaf of this row group holds no value at all.
+    fn is_all_null(&self, leaf: LeafIndex) -> bool {
+        let chunk = self.window.block.chunk(self.window.row_group, leaf);
+        let nulls = chunk.statistics().and_then(|statistics| statistics.null_count_opt());
+        u64::try_from(chunk.num_values()).is_ok_and(|n| nulls == Some(n))
+    }
+
+    /// The attribute's values; `None` if this row group's list never has the key.
+    pub(super) fn read_generic(
+        &self,
+        level: Level,
+        key: &str,
+        traces: &Mask,
+    ) -> Demand<Option<AttributeColumn>> {
+        let Some(leaves) = self.window.block.schema.attributes(level).cloned() else {
+            return Ok(None);
+        };
+        let Some(positions) = self.positions(level, key, traces)? else { return Ok(None) };
+        let mut column = AttributeColumn {
+            rows: positions.owners().collect(),
+            values: vec![AttributeCell::Invisible; positions.list.len()],
+            ..AttributeColumn::default()
+        };
+        if positions.list.is_empty() {
+            return Ok(Some(column));
+        }
+        if let Some(leaf) = leaves.protobuf {
+            self.v3_event_values(leaf, level, &positions, &mut column)?;
+            return Ok(Some(column));
+        }
+        // What is missing of any leaf is asked for together.
+        let value_leaves: Vec<LeafIndex> =
+            [leaves.string, leaves.int, leaves.double, leaves.bool].into_iter().flatten().collect();
+        let wanted = positions.traces(self.window.n_rows());
+        let missing = value_leaves
+            .iter()
+            .filter(|leaf| !self.is_all_null(**leaf))
+            .filter(|leaf| self.window.pieces(**leaf, &wanted).is_err())
+            .count();
+        if let Some(leaf) = leaves.string
+            && !self.is_all_null(leaf)
+        {
+            let table = self.window.table(leaf);
+            if missing > 0 {
+                return Err(super::leaf::Fault::Missing);
+            }
+            if let Some(table) = table? {
+                column.tables.push(table);
+            }
+            self.fill_strings(leaf, level, &positions, &mut column)?;
+        }
+        if let Some(leaf) = leaves.int.filter(|leaf| !self.is_all_null(*leaf)) {
+            self.fill(leaf, level, &positions, &mut column, |piece| {
+                Ok(self.page_ints(leaf, piece)?.into_iter().map(AttributeCell::Int).collect())
+            })?;
+        }
+        if let Some(leaf) = leaves.double.filter(|leaf| !self.is_all_null(*leaf)) {
+            self.fill(leaf, level, &positions, &mut column, |piece| {
+                Ok(self.page_floats(leaf, piece)?.into_iter().map(AttributeCell::Float).collect())
+            })?;
+        }
+        if let Some(leaf) = leaves.bool.filter(|leaf| !self.is_all_null(*leaf)) {
+            self.fill(leaf, level, &positions, &mut column, |piece| {
+                Ok(self.page_bools(leaf, piece)?.into_iter().map(AttributeCell::Bool).collect())
+            })?;
+        }
+        self.fill_v3_arrays(&leaves, level, &positions, &mut column)?;
+        Ok(Some(column))
+    }
+
+    fn fill(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        positions: &Positions,
+        column: &mut AttributeColumn,
+        decode: impl Fn(&Piece) -> Demand<Vec<AttributeCell>>,
+    ) -> Demand<()> {
+        let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
+        self.each_value(leaf, level, positions, |at, piece, run| {
+            let fresh = page.as_ref().is_none_or(|(bytes, _)| *bytes != piece.bytes);
+            if fresh {
+                page = Some((piece.bytes.clone(), decode(piece)?));
+            }
+            if let Some(cells) = page.as_ref().and_then(|(_, cells)| cells.get(run)) {
+                column.values[at] = match cells {
+                    [one] => *one,
+                    many => column.push_elements(many.iter().copied()),
+                };
+            }
+            Ok(())
+        })
+    }
+
+    fn fill_strings(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        positions: &Positions,
+        column: &mut AttributeColumn,
+    ) -> Demand<()> {
+        let table = self.window.table(leaf)?;
+        // Strings of pages without a dictionary go into a table of the column's own.
+        let mut own = StringTable::default();
+        let own_at = count(column.tables.len());
+        let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
+        self.each_value(leaf, level, positions, |at, piece, run| {
+            let fresh = page.as_ref().is_none_or(|(bytes, _)| *bytes != piece.bytes);
+            if fresh {
+                let cells = match (self.page_strings(leaf, piece)?, &table) {
+                    (PageStrings::Codes(codes), Some(table)) => {
+                        self.check_codes(leaf, piece, &codes, table)?;
+                        codes.into_iter().map(|code| AttributeCell::String(0, code)).collect()
+                    }
+                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
+                    (PageStrings::Plain(plain), _) => plain
+                        .iter()
+                        .map(|value| AttributeCell::String(own_at, own.push(value)))
+                        .collect(),
+                };
+                page = Some((piece.bytes.clone(), cells));
+            }
+            if let Some(cells) = page.as_ref().and_then(|(_, cells)| cells.get(run)) {
+                column.values[at] = match cells {
+                    [one] => *one,
+                    many => column.push_elements(many.iter().copied()),
+                };
+            }
+            Ok(())
+        })?;
+        column.tables.push(Arc::new(own));
+        Ok(())
+    }
+
+    /// Owners whose attribute satisfies the condition; `None` if this row group's list never has
+    /// the key.
+    pub(super) fn test_generic(
+        &self,
+        condition: &Condition,
+        level: Level,
+        key: &str,
+        traces: &Mask,
+    ) -> Demand<Option<Mask>> {
+        let Some(leaves) = self.window.block.schema.attributes(level).cloned() else {
+            return Ok(None);
+        };
+        let predicate = &condition.predicate;
+        let has_arrays_elsewhere = leaves.protobuf.is_some()
+            || leaves.is_array.is_none() && leaves.other.is_some_and(|l| !self.is_all_null(l));
+        if !has_arrays_elsewhere
+            && let Predicate::Compare(Comparison::Equal, Literal::Bytes(wanted)) = predicate
+            && let Some(leaf) = leaves.string
+        {
+            return self.test_string_equal(&leaves, leaf, level, key, wanted, traces);
+        }
+        let Some(positions) = self.positions(level, key, traces)? else { return Ok(None) };
+        let mut mask = Mask::none(self.n_rows(level)?);
+        let nothing_invisible = leaves.other.is_none_or(|leaf| self.is_all_null(leaf))
+            && leaves.is_array.is_none_or(|leaf| self.is_all_false(leaf))
+            && leaves.key_values.is_none_or(|leaf| self.is_all_null(leaf))
+            && leaves.protobuf.is_none();
+        match predicate {
+            Predicate::KeyExists => {
+                positions.owners().for_each(|owner| mask.set(owner as usize));
+                return Ok(Some(mask));
+            }
+            // An attribute whose value is unset has no value column at all in vParquet3.
+            Predicate::Exists if nothing_invisible && leaves.is_array.is_some() => {
+                positions.owners().for_each(|owner| mask.set(owner as usize));
+                return Ok(Some(mask));
+            }
+            _ => {}
+        }
+        if has_arrays_elsewhere || predicate.is_presence() || predicate.needs_all_elements() {
+            let column = self.column_of_generic(level, key, traces)?;
+            return Ok(Some(super::batch::test_column(&column, predicate, mask.len())));
+        }
+        if predicate.wants_strings()
+            && let Some(leaf) = leaves.string
+        {
+            let table = self.window.table(leaf)?;
+            let mut verdicts = table.as_ref().map(|table| Verdicts::new(table, predicate));
+            self.test_values(leaf, level, &positions, &mut mask, |piece, runs| {
+                match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
+                    (PageStrings::Codes(codes), Some(verdicts)) => {
+                        runs(&mut |value| codes.get(value).is_some_and(|code| verdicts.test(*code)))
+                    }
+                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
+                    (PageStrings::Plain(plain), _) => {
+                        runs(&mut |value| {
+                            plain.get(value).is_some_and(|v| predicate.test_bytes(v))
+                        });
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        if predicate.wants_numbers() {
+            if let Some(leaf) = leaves.int.filter(|leaf| !self.is_all_null(*leaf)) {
+                self.test_values(leaf, level, &positions, &mut mask, |piece, runs| {
+                    let values = self.page_ints(leaf, piece)?;
+                    runs(&mut |at| values.get(at).is_some_and(|v| predicate.test_int(*v)));
+                    Ok(())
+                })?;
+            }
+            if let Some(leaf) = leaves.double.filter(|leaf| !self.is_all_null(*leaf)) {
+                self.test_values(leaf, level, &positions, &mut mask, |piece, runs| {
+                    let values = self.page_floats(leaf, piece)?;
+                    runs(&mut |at| values.get(at).is_some_and(|v| predicate.test_float(*v)));
+                    Ok(())
+                })?;
+            }
+        }
+        if predicate.wants_bools()
+            && let Some(leaf) = leaves.bool.filter(|leaf| !self.is_all_null(*leaf))
+        {
+            self.test_values(leaf, level, &positions, &mut mask, |piece, runs| {
+                let values = self.page_bools(leaf, piece)?;
+                runs(&mut |at| values.get(at).is_some_and(|v| predicate.test_bool(*v)));
+                Ok(())
+            })?;
+        }
+        Ok(Some(mask))
+    }
+
+    fn column_of_generic(&self, level: Level, key: &str, traces: &Mask) -> Demand<ColumnData> {
+        Ok(ColumnData::Attribute(self.read_generic(level, key, traces)?.unwrap_or_default()))
+    }
+
+    fn is_all_false(&self, leaf: LeafIndex) -> bool {
+        use parquet::file::statistics::Statistics;
+        let chunk = self.window.block.chunk(self.window.row_group, leaf);
+        matches!(chunk.statistics(), Some(Statistics::Boolean(bools)) if bools.max_opt() == Some(&false))
+    }
+
+    /// Marks owners any of whose values in one leaf passes. `page` decodes a page and hands a test
+    /// of one value to the function it is given, which tests the attribute's values with it.
+    fn test_values(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        positions: &Positions,
+        mask: &mut Mask,
+        mut page: impl FnMut(&Piece, &mut dyn FnMut(&mut dyn FnMut(usize) -> bool)) -> Demand<()>,
+    ) -> Demand<()> {
+        let mut batch: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+        let mut current: Option<Piece> = None;
+        let mut flush = |piece: &Piece, batch: &mut Vec<(usize, std::ops::Range<usize>)>| {
+            page(piece, &mut |test| {
+                for (at, run) in batch.drain(..) {
+                    if run.into_iter().any(&mut *test) {
+                        mask.set(positions.list[at].owner as usize);
+                    }
+                }
+            })
+        };
+        self.each_value(leaf, level, positions, |at, piece, run| {
+            if let Some(last) = &current
+                && last.bytes != piece.bytes
+            {
+                flush(last, &mut batch)?;
+                current = None;
+            }
+            if current.is_none() {
+                current = Some(piece.clone());
+            }
+            batch.push((at, run));
+            Ok(())
+        })?;
+        match current {
+            Some(piece) => flush(&piece, &mut batch),
+            None => Ok(()),
+        }
+    }
+
+    /// `key = "text"`: the value is usually much rarer than the key, so its codes are looked for
+    /// first, without levels, and keys are read only where one was found.
+    fn test_string_equal(
+        &self,
+        leaves: &AttributeLeaves,
+        leaf: LeafIndex,
+        level: Level,
+        key: &str,
+        wanted: &[u8],
+        traces: &Mask,
+    ) -> Demand<Option<Mask>> {
+        let key_table = self.window.table(leaves.key);
+        let value_table = self.window.table(leaf);
+        let (key_table, value_table) = (key_table?, value_table?);
+        if let Some(table) = &key_table
+            && table.find(key.as_bytes()).is_none()
+        {
+            return Ok(None);
+        }
+        let mut mask = Mask::none(self.n_rows(level)?);
+        let code = value_table.as_ref().and_then(|table| table.find(wanted));
+        if value_table.is_some() && code.is_none() {
+            return Ok(Some(mask));
+        }
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let mut found: Vec<Position> = Vec::new();
+        for piece in &self.window.pieces(leaf, traces)? {
+            let text = std::str::from_utf8(wanted).unwrap_or_default();
+            let Some(hits) = self.key_hits(leaf, piece, code, text)? else { continue };
+            let mut hits = hits.into_iter().peekable();
+            self.window.walk(leaf, piece, self.ranks(leaf, level), &owners, |entry| {
+                let Some(value) = entry.value else { return };
+                while hits.peek().is_some_and(|hit| *hit < value) {
+                    hits.next();
+                }
+                if hits.peek() == Some(&value) && found.last() != Some(&position(entry)) {
+                    found.push(position(entry));
+                }
+            })?;
+        }
+        if found.is_empty() {
+            return Ok(Some(mask));
+        }
+        let found = Positions { list: found };
+        let candidates = found.traces(self.window.n_rows());
+        if let Some(positions) = self.positions(level, key, &candidates)? {
+            let mut keys = positions.list.iter().peekable();
+            for value in &found.list {
+                while keys.peek().is_some_and(|key| *key < value) {
+                    keys.next();
+                }
+                if keys.peek() == Some(&value) {
+                    mask.set(value.owner as usize);
+                }
+            }
+        }
+        Ok(Some(mask))
+    }
+
+    pub(super) fn each_v3_value(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        positions: &Positions,
+        f: impl FnMut(usize, &Piece, std::ops::Range<usize>) -> Demand<()>,
+    ) -> Demand<()> {
+        self.each_value(leaf, level, positions, f)
+    }
+}
+
+fn position(entry: Entry) -> Position {
+    Position { trace: entry.trace, element: entry.element, owner: entry.owner }
+}
+
+fn positions_where<T>(values: impl Iterator<Item = T>, test: impl Fn(&T) -> bool) -> Vec<u32> {
+    values.enumerate().filter(|(_, value)| test(value)).map(|(at, _)| count(at)).collect()
+}

@@ -1,0 +1,769 @@
+//! The traces of one window of a block as [`TraceData`]: structure and columns decoded on demand,
+//! each once. Attributes of the generic lists are read in `attribute.rs`, what is peculiar to
+//! vParquet3 in `v3.rs`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use parquet::basic::Type as PhysicalType;
+
+use super::batch::{Condition, TraceData, test_column};
+use super::leaf::{Demand, Fault, LeafPage, Piece, Window};
+use super::library::Values;
+use super::mask::Mask;
+use super::page::{ByteArrays, DecodeError, Encoding};
+use super::structure::{Offsets, Structure, count};
+use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Strings};
+use super::walk::{Ranks, first_owner, rank};
+use crate::bucket::meta::FormatVersion;
+use crate::error::{Error, Result};
+use crate::schema::{Column, LeafIndex, LeafInfo, Level};
+
+/// The leaf whose levels give the structure: required, small, in every version.
+const STRUCTURE_LEAF: &str = "rs.ss.Spans.StatusCode";
+
+/// The traces of one window of one row group.
+#[derive(Debug)]
+pub struct BlockBatch {
+    pub(super) window: Window,
+    pub(super) decoded: Mutex<Decoded>,
+}
+
+/// What has been decoded of the window so far.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    structure: Option<Arc<Structure>>,
+    events: Option<Arc<Offsets>>,
+    links: Option<Arc<Offsets>>,
+    columns: HashMap<Column, (Mask, Arc<ColumnData>)>,
+    tests: HashMap<usize, (Mask, Mask)>,
+    pub(super) positions: HashMap<(Level, String), (Mask, Arc<super::attribute::Positions>)>,
+    pub(super) v3_links: Option<Arc<super::v3::Links>>,
+}
+
+/// Strings of one page: codes into the chunk's dictionary, or the strings themselves.
+pub(super) enum PageStrings {
+    Codes(Vec<u32>),
+    Plain(ByteArrays),
+}
+
+impl BlockBatch {
+    /// The traces of a window; nothing is decoded yet.
+    #[must_use]
+    pub fn new(window: Window) -> Self {
+        Self { window, decoded: Mutex::default() }
+    }
+
+    /// The window, to note what will be wanted.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The window, to move it on to later rows.
+    #[must_use]
+    pub fn into_window(self) -> Window {
+        self.window
+    }
+
+    /// Fetches what was found missing.
+    ///
+    /// # Errors
+    /// Storage errors; corrupt pages.
+    pub async fn fetch(&mut self) -> Result<()> {
+        self.window.fetch().await
+    }
+
+    pub(super) fn leaf(&self, path: &str) -> Result<&LeafInfo> {
+        self.window.block.schema.leaf(path).ok_or_else(|| {
+            Error::corrupt(self.window.block.name(), None, format!("a leaf {path}"), "none")
+        })
+    }
+
+    pub(super) fn info(&self, leaf: LeafIndex) -> &LeafInfo {
+        &self.window.block.schema.leaves()[leaf]
+    }
+
+    pub(super) fn all(&self) -> Mask {
+        Mask::all(self.window.n_rows())
+    }
+
+    pub(super) fn children(&self, level: Level) -> Demand<Option<Arc<Offsets>>> {
+        Ok(match level {
+            Level::Event => Some(self.span_events()?),
+            Level::Link => Some(self.span_links()?),
+            _ => None,
+        })
+    }
+
+    /// Notes what a column needs as wanted, so that one fetch brings all columns of a query.
+    pub fn prefetch(&self, column: &Column, traces: &Mask) {
+        let schema = &self.window.block.schema;
+        let window = &self.window;
+        let want = |leaf: LeafIndex| {
+            window.want_pages(leaf, traces);
+            window.want_table(leaf);
+        };
+        if let Some(leaf) = schema.leaf(STRUCTURE_LEAF) {
+            window.want_pages(leaf.index, &self.all());
+        }
+        match column.level() {
+            Level::Event => {
+                if let Some(leaf) = schema.leaf("rs.ss.Spans.Events.Name") {
+                    window.want_pages(leaf.index, &self.all());
+                }
+            }
+            Level::Link => {
+                let path = match schema.version() {
+                    FormatVersion::VParquet3 => "rs.ss.Spans.Links",
+                    _ => "rs.ss.Spans.Links.SpanID",
+                };
+                if let Some(leaf) = schema.leaf(path) {
+                    window.want_pages(leaf.index, &self.all());
+                }
+            }
+            _ => {}
+        }
+        match column {
+            Column::Attribute(level, key) => {
+                if let Some(own) = schema.own_column(*level, key) {
+                    want(own.leaf);
+                }
+                if let Some(generic) = schema.attributes(*level) {
+                    // Whether the key occurs is known only with the dictionary of keys.
+                    window.want_table(generic.key);
+                }
+            }
+            _ => {
+                if let Some(leaf) = schema.intrinsic_leaf(column) {
+                    want(leaf.index);
+                }
+            }
+        }
+    }
+
+    pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<i64>> {
+        let mut values = Vec::new();
+        match &piece.page {
+            LeafPage::Encoded(page) => {
+                if self.info(leaf).physical == PhysicalType::INT32 {
+                    let mut narrow = Vec::new();
+                    page.i32s(&mut narrow).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    values.extend(narrow.into_iter().map(i64::from));
+                } else {
+                    page.i64s(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
+                }
+            }
+            LeafPage::Library(decoded) => match &decoded.values {
+                Values::I32(narrow) => values.extend(narrow.iter().map(|v| i64::from(*v))),
+                Values::I64(wide) => values.extend_from_slice(wide),
+                other => return Err(self.wrong_type(leaf, piece, "integers", other)),
+            },
+        }
+        Ok(values)
+    }
+
+    pub(super) fn page_floats(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<f64>> {
+        let mut values = Vec::new();
+        match &piece.page {
+            LeafPage::Encoded(page) => {
+                page.f64s(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
+            }
+            LeafPage::Library(decoded) => match &decoded.values {
+                Values::F64(floats) => values.extend_from_slice(floats),
+                other => return Err(self.wrong_type(leaf, piece, "doubles", other)),
+            },
+        }
+        Ok(values)
+    }
+
+    pub(super) fn page_bools(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<bool>> {
+        let mut values = Vec::new();
+        match &piece.page {
+            LeafPage::Encoded(page) => {
+                page.bools(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
+            }
+            LeafPage::Library(decoded) => match &decoded.values {
+                Values::Bool(bools) => values.extend_from_slice(bools),
+                other => return Err(self.wrong_type(leaf, piece, "booleans", other)),
+            },
+        }
+        Ok(values)
+    }
+
+    pub(super) fn page_strings(&self, leaf: LeafIndex, piece: &Piece) -> Demand<PageStrings> {
+        match &piece.page {
+            LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary => {
+                let mut codes = Vec::new();
+                page.codes(&mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
+                Ok(PageStrings::Codes(codes))
+            }
+            LeafPage::Encoded(page) => {
+                let mut plain = ByteArrays::default();
+                page.byte_arrays(&mut plain).map_err(|e| self.window.fail(leaf, piece, e))?;
+                Ok(PageStrings::Plain(plain))
+            }
+            LeafPage::Library(decoded) => match &decoded.values {
+                Values::Bytes(plain) => Ok(PageStrings::Plain(plain.clone())),
+                other => Err(self.wrong_type(leaf, piece, "byte arrays", other)),
+            },
+        }
+    }
+
+    fn wrong_type(&self, leaf: LeafIndex, piece: &Piece, expected: &str, found: &Values) -> Fault {
+        let found = format!("{:?}", std::mem::discriminant(found));
+        self.window.fail(leaf, piece, DecodeError::corrupt("values", expected, found, 0))
+    }
+
+    /// A code of a page, checked against its dictionary.
+    pub(super) fn check_codes(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        codes: &[u32],
+        table: &StringTable,
+    ) -> Demand<()> {
+        match codes.iter().max() {
+            Some(max) if *max as usize >= table.len() => Err(self.window.fail(
+                leaf,
+                piece,
+                DecodeError::corrupt(
+                    "dictionary codes",
+                    format!("codes below {}", table.len()),
+                    max,
+                    0,
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A required integer leaf of a level.
+    pub(super) fn read_ints(
+        &self,
+        leaf: LeafIndex,
+        level: Level,
+        traces: &Mask,
+    ) -> Demand<Vec<i64>> {
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let pieces = self.window.pieces(leaf, traces)?;
+        let mut column = vec![0; self.n_rows(level)?];
+        for piece in &pieces {
+            let values = self.page_ints(leaf, piece)?;
+            let (span, first) =
+                self.window.value_span(leaf, piece, level, values.len(), &owners)?;
+            let target = self.target(leaf, piece, &mut column, first, span.len())?;
+            target.copy_from_slice(&values[span]);
+        }
+        Ok(column)
+    }
+
+    fn target<'a, T>(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        column: &'a mut [T],
+        first: usize,
+        n: usize,
+    ) -> Demand<&'a mut [T]> {
+        let n_rows = column.len();
+        column.get_mut(first..first + n).ok_or_else(|| {
+            self.window.fail(
+                leaf,
+                piece,
+                DecodeError::corrupt("values", format!("{n_rows} values"), first + n, 0),
+            )
+        })
+    }
+
+    /// A required string leaf of a level.
+    fn read_strings(&self, leaf: LeafIndex, level: Level, traces: &Mask) -> Demand<Strings> {
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let pieces = self.window.pieces(leaf, traces)?;
+        let table = self.window.table(leaf)?;
+        let mut codes = vec![Strings::ABSENT; self.n_rows(level)?];
+        // Pages without a dictionary add to a table of the batch's own; a coded page beside them
+        // (no known writer makes such a chunk) is copied into it.
+        let mut own = StringTable::default();
+        let mut decoded = Vec::with_capacity(pieces.len());
+        let mut any_plain = false;
+        for piece in &pieces {
+            let strings = self.page_strings(leaf, piece)?;
+            any_plain |= matches!(strings, PageStrings::Plain(_));
+            decoded.push(strings);
+        }
+        for (piece, strings) in pieces.iter().zip(decoded) {
+            let page_codes = match (strings, &table) {
+                (PageStrings::Plain(plain), _) => plain.iter().map(|v| own.push(v)).collect(),
+                (PageStrings::Codes(page_codes), Some(table)) => {
+                    self.check_codes(leaf, piece, &page_codes, table)?;
+                    if any_plain {
+                        page_codes.iter().map(|code| own.push(table.get(*code))).collect()
+                    } else {
+                        page_codes
+                    }
+                }
+                (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
+            };
+            let (span, first) =
+                self.window.value_span(leaf, piece, level, page_codes.len(), &owners)?;
+            let target = self.target(leaf, piece, &mut codes, first, span.len())?;
+            target.copy_from_slice(&page_codes[span]);
+        }
+        let table = match table {
+            Some(table) if !any_plain => table,
+            _ => Arc::new(own),
+        };
+        Ok(Strings { codes, table })
+    }
+
+    pub(super) fn no_dictionary(&self, leaf: LeafIndex, piece: &Piece) -> Fault {
+        self.window.fail(
+            leaf,
+            piece,
+            DecodeError::corrupt("dictionary codes", "a dictionary page", "none in the chunk", 0),
+        )
+    }
+
+    /// An attribute's column of its own: optional (v3, v4), repeated (v5) or required
+    /// (`service.name`).
+    fn read_own(&self, level: Level, key: &str, traces: &Mask) -> Demand<Option<AttributeColumn>> {
+        let Some(own) = self.window.block.schema.own_column(level, key).cloned() else {
+            return Ok(None);
+        };
+        let leaf = own.leaf;
+        let info = self.info(leaf);
+        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
+        let is_int = info.physical == PhysicalType::INT64;
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let pieces = self.window.pieces(leaf, traces)?;
+        let table = if is_int { None } else { self.window.table(leaf)? };
+        let mut column = AttributeColumn::default();
+        if let Some(table) = &table {
+            column.tables.push(Arc::clone(table));
+        }
+        for piece in &pieces {
+            let cells: Vec<AttributeCell> = if is_int {
+                self.page_ints(leaf, piece)?.into_iter().map(AttributeCell::Int).collect()
+            } else {
+                match (self.page_strings(leaf, piece)?, &table) {
+                    (PageStrings::Codes(codes), Some(table)) => {
+                        self.check_codes(leaf, piece, &codes, table)?;
+                        codes.into_iter().map(|code| AttributeCell::String(0, code)).collect()
+                    }
+                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
+                    (PageStrings::Plain(plain), _) => {
+                        let mut own_table = StringTable::default();
+                        let at = count(column.tables.len());
+                        let cells = plain
+                            .iter()
+                            .map(|value| AttributeCell::String(at, own_table.push(value)))
+                            .collect();
+                        column.tables.push(Arc::new(own_table));
+                        cells
+                    }
+                }
+            };
+            let (mut owner, mut run) = (u32::MAX, 0..0_usize);
+            self.window.walk(leaf, piece, ranks, &owners, |entry| {
+                let Some(value) = entry.value else { return };
+                let value = value as usize;
+                if entry.owner == owner {
+                    run.end = value + 1;
+                } else {
+                    push_run(&mut column, owner, cells.get(run.clone()));
+                    (owner, run) = (entry.owner, value..value + 1);
+                }
+            })?;
+            push_run(&mut column, owner, cells.get(run));
+        }
+        if own.empty_is_absent {
+            let keep: Vec<bool> = column
+                .iter()
+                .map(|(_, value)| !matches!(value, super::values::ValueRef::Bytes(b"")))
+                .collect();
+            let mut at = 0;
+            column.rows.retain(|_| {
+                at += 1;
+                keep[at - 1]
+            });
+            at = 0;
+            column.values.retain(|_| {
+                at += 1;
+                keep[at - 1]
+            });
+        }
+        Ok(Some(column))
+    }
+
+    /// An attribute wherever the block keeps it: the generic list first, as rows are read back.
+    fn read_attribute(&self, level: Level, key: &str, traces: &Mask) -> Demand<AttributeColumn> {
+        let generic = self.read_generic(level, key, traces);
+        let own = self.read_own(level, key, traces);
+        // Both are asked before either fault is reported, so that one fetch brings all.
+        Ok(match (generic?, own?) {
+            (Some(generic), Some(own)) => merge(generic, &own),
+            (Some(column), None) | (None, Some(column)) => column,
+            (None, None) => AttributeColumn::default(),
+        })
+    }
+
+    fn read_column(&self, column: &Column, traces: &Mask) -> Demand<ColumnData> {
+        if let Column::Attribute(level, key) = column {
+            if *level == Level::Link && self.window.block.schema.attributes(Level::Link).is_none() {
+                return Ok(ColumnData::Attribute(self.v3_link_attribute(key)?));
+            }
+            return Ok(ColumnData::Attribute(self.read_attribute(*level, key, traces)?));
+        }
+        if self.window.block.schema.version() == FormatVersion::VParquet3 {
+            match column {
+                Column::LinkTraceId | Column::LinkSpanId => return self.v3_link_ids(column),
+                Column::EventTimeSinceStart => return self.v3_event_times(traces),
+                _ => {}
+            }
+        }
+        let leaf = self.window.block.schema.intrinsic_leaf(column).ok_or_else(|| {
+            Error::corrupt(self.window.block.name(), None, format!("column {column:?}"), "no leaf")
+        })?;
+        let (index, level) = (leaf.index, column.level());
+        if leaf.physical == PhysicalType::BYTE_ARRAY {
+            Ok(ColumnData::Strings(self.read_strings(index, level, traces)?))
+        } else {
+            Ok(ColumnData::Int(self.read_ints(index, level, traces)?))
+        }
+    }
+
+    /// A column of its own tested without building it: pages in which no value passes cost nothing
+    /// but their values. `None` if the predicate needs whole values.
+    fn test_own(
+        &self,
+        leaf: LeafIndex,
+        condition: &Condition,
+        level: Level,
+        traces: &Mask,
+    ) -> Demand<Mask> {
+        let info = self.info(leaf);
+        let predicate = &condition.predicate;
+        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
+        let is_int = info.physical == PhysicalType::INT64;
+        let mut mask = Mask::none(self.n_rows(level)?);
+        if (is_int && predicate.wants_strings())
+            || (!is_int && predicate.wants_numbers())
+            || predicate.wants_bools()
+        {
+            return Ok(mask);
+        }
+        let structure = self.structure()?;
+        let children = self.children(level)?;
+        let owners = first_owner(level, &structure, children.as_deref());
+        let pieces = self.window.pieces(leaf, traces)?;
+        let table = if is_int { None } else { self.window.table(leaf)? };
+        let mut verdicts = table.as_ref().map(|table| Verdicts::new(table, predicate));
+        if let Some(Verdicts { known_empty: true, .. }) = verdicts {
+            return Ok(mask);
+        }
+        for piece in &pieces {
+            let passes: Vec<bool> = if is_int {
+                self.page_ints(leaf, piece)?.into_iter().map(|v| predicate.test_int(v)).collect()
+            } else {
+                match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
+                    (PageStrings::Codes(codes), Some(verdicts)) => {
+                        codes.into_iter().map(|code| verdicts.test(code)).collect()
+                    }
+                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
+                    (PageStrings::Plain(plain), _) => {
+                        plain.iter().map(|value| predicate.test_bytes(value)).collect()
+                    }
+                }
+            };
+            if !passes.iter().any(|p| *p) {
+                continue;
+            }
+            let required = info.max_def == rank(level);
+            if required {
+                let (span, first) =
+                    self.window.value_span(leaf, piece, level, passes.len(), &owners)?;
+                for (at, _) in passes[span].iter().enumerate().filter(|(_, p)| **p) {
+                    if first + at < mask.len() {
+                        mask.set(first + at);
+                    }
+                }
+            } else {
+                self.window.walk(leaf, piece, ranks, &owners, |entry| {
+                    let passed = entry
+                        .value
+                        .is_some_and(|v| passes.get(v as usize).copied().unwrap_or(false));
+                    if passed && (entry.owner as usize) < mask.len() {
+                        mask.set(entry.owner as usize);
+                    }
+                })?;
+            }
+        }
+        Ok(mask)
+    }
+
+    fn test_attribute(
+        &self,
+        condition: &Condition,
+        level: Level,
+        key: &str,
+        traces: &Mask,
+    ) -> Demand<Mask> {
+        let own = self.window.block.schema.own_column(level, key).cloned();
+        let generic = self.test_generic(condition, level, key, traces);
+        let Some(own) = own else {
+            return match generic? {
+                Some(mask) => Ok(mask),
+                None => Ok(Mask::none(self.n_rows(level)?)),
+            };
+        };
+        // Arrays must satisfy `!=` whole, and an absent name is no value: these need real columns.
+        let whole = condition.predicate.needs_all_elements()
+            || own.empty_is_absent && condition.predicate.is_presence();
+        let mut mask = if whole {
+            match self.read_own(level, key, traces)? {
+                Some(column) => test_column(
+                    &ColumnData::Attribute(column),
+                    &condition.predicate,
+                    self.n_rows(level)?,
+                ),
+                None => Mask::none(self.n_rows(level)?),
+            }
+        } else {
+            let mut mask = self.test_own(own.leaf, condition, level, traces)?;
+            if own.empty_is_absent && condition.predicate.test_bytes(b"") {
+                // A comparison that "" would satisfy must not see the "" that stands for absence.
+                if let Some(column) = self.read_own(level, key, traces)? {
+                    mask.and(&test_column(
+                        &ColumnData::Attribute(column),
+                        &super::predicate::Predicate::KeyExists,
+                        mask.len(),
+                    ));
+                }
+            }
+            mask
+        };
+        if let Some(generic) = generic? {
+            if let Some(positions) = self.positions(level, key, traces)? {
+                for owner in positions.owners() {
+                    mask.clear(owner as usize);
+                }
+            }
+            mask.or(&generic);
+        }
+        Ok(mask)
+    }
+}
+
+fn push_run(column: &mut AttributeColumn, owner: u32, cells: Option<&[AttributeCell]>) {
+    let Some(cells) = cells.filter(|cells| !cells.is_empty()) else { return };
+    let cell = match cells {
+        [one] => *one,
+        many => column.push_elements(many.iter().copied()),
+    };
+    column.rows.push(owner);
+    column.values.push(cell);
+}
+
+/// Rows of `first`, and those of `second` that it lacks.
+fn merge(mut first: AttributeColumn, second: &AttributeColumn) -> AttributeColumn {
+    if first.rows.is_empty() {
+        return second.clone();
+    }
+    let (table_base, element_base) = (count(first.tables.len()), count(first.elements.len()));
+    first.tables.extend(second.tables.iter().map(Arc::clone));
+    let moved = |cell: AttributeCell| match cell {
+        AttributeCell::String(table, code) => AttributeCell::String(table + table_base, code),
+        AttributeCell::Array(start, end) => {
+            AttributeCell::Array(start + element_base, end + element_base)
+        }
+        other => other,
+    };
+    first.elements.extend(second.elements.iter().map(|cell| moved(*cell)));
+    let mut rows: Vec<(u32, AttributeCell)> =
+        first.rows.iter().copied().zip(first.values.iter().copied()).collect();
+    let have = first.rows.clone();
+    rows.extend(
+        second
+            .rows
+            .iter()
+            .zip(&second.values)
+            .filter(|(row, _)| have.binary_search(row).is_err())
+            .map(|(row, cell)| (*row, moved(*cell))),
+    );
+    rows.sort_unstable_by_key(|(row, _)| *row);
+    (first.rows, first.values) = rows.into_iter().unzip();
+    first
+}
+
+/// Which codes of a dictionary satisfy a predicate, each string tested at most once.
+pub(super) struct Verdicts<'a> {
+    table: &'a StringTable,
+    predicate: &'a super::predicate::Predicate,
+    verdicts: Vec<u8>,
+    /// No string of the dictionary can satisfy it.
+    pub(super) known_empty: bool,
+}
+
+impl<'a> Verdicts<'a> {
+    pub(super) fn new(table: &'a StringTable, predicate: &'a super::predicate::Predicate) -> Self {
+        use super::predicate::{Comparison, Literal, Predicate};
+        let mut verdicts = vec![0; table.len()];
+        let mut known_empty = predicate.wants_numbers() || predicate.wants_bools();
+        if let Predicate::Compare(Comparison::Equal, Literal::Bytes(wanted)) = predicate {
+            verdicts.fill(1);
+            match table.find(wanted) {
+                Some(code) => verdicts[code as usize] = 2,
+                None => known_empty = true,
+            }
+        }
+        Self { table, predicate, verdicts, known_empty }
+    }
+
+    pub(super) fn test(&mut self, code: u32) -> bool {
+        let Some(verdict) = self.verdicts.get_mut(code as usize) else { return false };
+        if *verdict == 0 {
+            *verdict = 1 + u8::from(self.predicate.test_bytes(self.table.get(code)));
+        }
+        *verdict == 2
+    }
+}
+
+impl TraceData for BlockBatch {
+    fn structure(&self) -> Demand<Arc<Structure>> {
+        if let Some(structure) = &self.decoded.lock().structure {
+            return Ok(Arc::clone(structure));
+        }
+        let leaf = self.leaf(STRUCTURE_LEAF)?.index;
+        let mut structure = Structure::default();
+        for piece in self.window.pieces(leaf, &self.all())? {
+            let levels = piece.page.levels().map_err(|e| self.window.fail(leaf, &piece, e))?;
+            let window = self.window.rows();
+            let mut row = piece.rows.start.wrapping_sub(1);
+            let (mut start, mut end) = (levels.rep.len(), levels.rep.len());
+            if piece.rows.start >= window.start && piece.rows.end <= window.end {
+                start = 0;
+            } else {
+                for (at, rep) in levels.rep.iter().enumerate() {
+                    row = row.wrapping_add(u32::from(*rep == 0));
+                    if *rep == 0 && row == window.start.max(piece.rows.start) {
+                        start = at;
+                    }
+                    if *rep == 0 && row == window.end {
+                        end = at;
+                        break;
+                    }
+                }
+            }
+            let range = start.min(end)..end;
+            structure.extend_from_levels(&levels.rep[range.clone()], &levels.def[range]);
+        }
+        if structure.n_traces() != self.window.n_rows() {
+            return Err(Fault::Failed(Error::corrupt(
+                self.window.block.name(),
+                None,
+                format!("{} rows in leaf {STRUCTURE_LEAF}", self.window.n_rows()),
+                structure.n_traces().to_string(),
+            )));
+        }
+        let structure = Arc::new(structure);
+        self.decoded.lock().structure = Some(Arc::clone(&structure));
+        Ok(structure)
+    }
+
+    fn span_events(&self) -> Demand<Arc<Offsets>> {
+        if let Some(events) = &self.decoded.lock().events {
+            return Ok(Arc::clone(events));
+        }
+        let leaf = self.leaf("rs.ss.Spans.Events.Name")?.index;
+        let events = Arc::new(self.read_offsets(leaf)?);
+        self.decoded.lock().events = Some(Arc::clone(&events));
+        Ok(events)
+    }
+
+    fn span_links(&self) -> Demand<Arc<Offsets>> {
+        if let Some(links) = &self.decoded.lock().links {
+            return Ok(Arc::clone(links));
+        }
+        let links = Arc::new(if self.window.block.schema.version() == FormatVersion::VParquet3 {
+            self.v3_links()?.offsets.clone()
+        } else {
+            self.read_offsets(self.leaf("rs.ss.Spans.Links.SpanID")?.index)?
+        });
+        self.decoded.lock().links = Some(Arc::clone(&links));
+        Ok(links)
+    }
+
+    fn column(&self, column: &Column, traces: &Mask) -> Demand<Arc<ColumnData>> {
+        if let Some((have, data)) = self.decoded.lock().columns.get(column)
+            && covers(have, traces)
+        {
+            return Ok(Arc::clone(data));
+        }
+        let data = Arc::new(self.read_column(column, traces)?);
+        self.decoded.lock().columns.insert(column.clone(), (traces.clone(), Arc::clone(&data)));
+        Ok(data)
+    }
+
+    fn test(&self, condition: &Condition, traces: &Mask) -> Demand<Mask> {
+        if let Some((have, mask)) = self.decoded.lock().tests.get(&condition.id)
+            && covers(have, traces)
+        {
+            return Ok(mask.clone());
+        }
+        let mask = match &condition.column {
+            Column::Attribute(level, key)
+                if *level != Level::Link
+                    || self.window.block.schema.attributes(Level::Link).is_some() =>
+            {
+                self.test_attribute(condition, *level, key, traces)?
+            }
+            column => {
+                let data = self.column(column, traces)?;
+                test_column(&data, &condition.predicate, self.n_rows(column.level())?)
+            }
+        };
+        self.decoded.lock().tests.insert(condition.id, (traces.clone(), mask.clone()));
+        Ok(mask)
+    }
+}
+
+impl BlockBatch {
+    /// Children (events, links) of each span from the levels of one of their required leaves.
+    fn read_offsets(&self, leaf: LeafIndex) -> Demand<Offsets> {
+        let structure = self.structure()?;
+        let mut counts = vec![0_u32; structure.n_spans()];
+        let ranks = Ranks { owner: 3, element: 4, max_def: 4 };
+        let owners = first_owner(Level::Span, &structure, None);
+        for piece in self.window.pieces(leaf, &self.all())? {
+            self.window.walk(leaf, &piece, ranks, &owners, |entry| {
+                if entry.starts_element
+                    && let Some(n) = counts.get_mut(entry.owner as usize)
+                {
+                    *n += 1;
+                }
+            })?;
+        }
+        let mut offsets = Offsets::new();
+        let mut end = 0;
+        for n in counts {
+            end += n;
+            offsets.push_end(end);
+        }
+        Ok(offsets)
+    }
+}
+
+/// True if every trace of `wanted` is among `have`.
+pub(super) fn covers(have: &Mask, wanted: &Mask) -> bool {
+    let mut rest = wanted.clone();
+    rest.and_not(have);
+    !rest.any()
+}

@@ -1,0 +1,557 @@
+//! Opening a block: footer, schema, page locations and dictionaries, each read once and cached,
+//! since blocks never change. Knows nothing of conditions.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use parking_lot::Mutex;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::page::{DecodeError, Dictionary, LeafShape};
+use super::thrift::{self, PageLocation};
+use super::values::StringTable;
+use crate::bucket::Block;
+use crate::error::{Error, Result};
+use crate::schema::{BlockSchema, LeafIndex};
+
+/// Bytes before the footer that are read with it: page locations usually lie there.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// Ranges closer than this are read in one request: a request costs more than the bytes between.
+const COALESCE_GAP_BYTES: u64 = 32 << 10;
+
+/// Blocks whose footer is kept, at least.
+const OPEN_BLOCKS: usize = 1_024;
+
+/// Requests and bytes of one query.
+#[derive(Debug, Default)]
+pub struct IoStats {
+    /// Requests made to the store.
+    pub requests: AtomicU64,
+    /// Bytes that came back.
+    pub bytes: AtomicU64,
+    /// Data pages decoded.
+    pub pages: AtomicU64,
+    /// Row groups that a dictionary or statistics proved empty.
+    pub row_groups_skipped: AtomicU64,
+}
+
+/// How one query reads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReadContext {
+    /// What is known of blocks already.
+    pub cache: Arc<BlockCache>,
+    /// What this query has read.
+    pub stats: Arc<IoStats>,
+    /// Where reads run; `None` for the caller's runtime.
+    pub io: Option<tokio::runtime::Handle>,
+    /// Skip what metadata proves empty. Off only in tests.
+    pub pruning: bool,
+    /// Decode with the Parquet library's own column reader. For tests, and as the fallback.
+    pub library_reader: bool,
+}
+
+impl ReadContext {
+    /// Reads with a cache of this size, everything else at its default.
+    #[must_use]
+    pub fn new(cache: Arc<BlockCache>) -> Self {
+        Self { cache, stats: Arc::default(), io: None, pruning: true, library_reader: false }
+    }
+
+    /// Reads ranges of a block's Parquet file, near ones in one request, all at once.
+    pub(crate) async fn fetch(&self, block: &Block, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let merged = coalesce(&ranges);
+        self.stats.requests.fetch_add(merged.len() as u64, Ordering::Relaxed);
+        let n_bytes: u64 = merged.iter().map(|range| range.end - range.start).sum();
+        self.stats.bytes.fetch_add(n_bytes, Ordering::Relaxed);
+        let (store, path, asked) = (Arc::clone(&block.store), block.data.clone(), merged.clone());
+        // `get_ranges` of a remote store would merge ranges across a megabyte; ours are merged already.
+        let read = async move {
+            if asked.len() == 1 {
+                store.get_range(&path, asked[0].clone()).await.map(|bytes| vec![bytes])
+            } else if is_local(store.as_ref()) {
+                store.get_ranges(&path, &asked).await
+            } else {
+                let reads = asked.iter().map(|range| store.get_range(&path, range.clone()));
+                futures::future::try_join_all(reads).await
+            }
+        };
+        let blobs = match &self.io {
+            Some(io) => io.spawn(read).await.map_err(|join| Error::Unreachable {
+                key: block.object_url(&block.data),
+                reason: join.to_string(),
+            })?,
+            None => read.await,
+        }
+        .map_err(|error| Error::storage("block data", block.object_url(&block.data), error))?;
+        ranges
+            .into_iter()
+            .map(|range| {
+                let at = merged.partition_point(|m| m.end < range.end);
+                let (Some(from), Some(blob)) = (merged.get(at), blobs.get(at)) else {
+                    return Err(short_read(block, &range, 0));
+                };
+                let start = usize::try_from(range.start - from.start).unwrap_or(usize::MAX);
+                let end = usize::try_from(range.end - from.start).unwrap_or(usize::MAX);
+                if end > blob.len() {
+                    return Err(short_read(block, &range, blob.len()));
+                }
+                Ok(blob.slice(start..end))
+            })
+            .collect()
+    }
+}
+
+fn short_read(block: &Block, range: &Range<u64>, found: usize) -> Error {
+    Error::corrupt(
+        block.object_url(&block.data),
+        Some(range.clone()),
+        format!("{} bytes", range.end - range.start),
+        format!("{found} bytes: the object is shorter than its metadata says"),
+    )
+}
+
+fn is_local(store: &dyn object_store::ObjectStore) -> bool {
+    let name = store.to_string();
+    name.starts_with("LocalFileSystem") || name.starts_with("InMemory")
+}
+
+fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(COALESCE_GAP_BYTES) => {
+                last.end = last.end.max(range.end);
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// Footers, page locations and dictionaries of blocks, bounded in bytes.
+#[derive(Debug)]
+pub struct BlockCache {
+    blocks: Cache<String, Arc<OpenBlock>>,
+    tables: Cache<TableKey, Arc<StringTable>, TableWeight>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct TableKey {
+    file: Arc<str>,
+    row_group: usize,
+    leaf: LeafIndex,
+}
+
+#[derive(Clone, Debug)]
+struct TableWeight;
+
+impl Weighter<TableKey, Arc<StringTable>> for TableWeight {
+    fn weight(&self, _: &TableKey, table: &Arc<StringTable>) -> u64 {
+        table.size_bytes() as u64 + 64
+    }
+}
+
+impl BlockCache {
+    /// A cache that keeps at most this many bytes of dictionaries.
+    #[must_use]
+    pub fn new(capacity_bytes: usize) -> Self {
+        Self {
+            blocks: Cache::new(OPEN_BLOCKS),
+            tables: Cache::with_weighter(1_024, capacity_bytes as u64, TableWeight),
+        }
+    }
+}
+
+/// A block whose footer has been read.
+#[derive(Debug)]
+pub struct OpenBlock {
+    /// Where it is and what its `meta.json` says.
+    pub block: Block,
+    /// Where its file keeps what.
+    pub schema: BlockSchema,
+    name: Arc<str>,
+    metadata: ParquetMetaData,
+    first_rows: Vec<u64>,
+    indexes: Mutex<HashMap<(usize, LeafIndex), Arc<[PageLocation]>>>,
+    tail: (u64, Bytes),
+}
+
+impl OpenBlock {
+    /// Reads the footer, or takes it from the cache.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] naming the object and the bytes if it is not the Parquet file that
+    /// `meta.json` describes; storage errors.
+    pub async fn open(block: &Block, context: &ReadContext) -> Result<Arc<Self>> {
+        let name = block.object_url(&block.data);
+        if let Some(open) = context.cache.blocks.get(&name) {
+            return Ok(open);
+        }
+        let open = Arc::new(Self::read(block, &name, context).await?);
+        context.cache.blocks.insert(name, Arc::clone(&open));
+        Ok(open)
+    }
+
+    async fn read(block: &Block, name: &str, context: &ReadContext) -> Result<Self> {
+        let size = block.meta.size_bytes;
+        if size < 12 {
+            return Err(Error::corrupt(name, None, "a Parquet file", format!("{size} bytes")));
+        }
+        let guess = u64::from(block.meta.footer_size) + 8 + TAIL_BYTES;
+        let mut tail_start = size.saturating_sub(guess);
+        let mut tail =
+            one(context.fetch(block, std::iter::once(tail_start..size).collect()).await?)?;
+        let ending = &tail[tail.len() - 8..];
+        if &ending[4..] != b"PAR1" {
+            return Err(Error::corrupt(
+                name,
+                Some(size - 4..size),
+                "the magic PAR1 at the end",
+                format!("{:?}", String::from_utf8_lossy(&ending[4..])),
+            ));
+        }
+        let footer = u64::from(u32::from_le_bytes([ending[0], ending[1], ending[2], ending[3]]));
+        let Some(footer_start) = size.checked_sub(footer + 8) else {
+            return Err(Error::corrupt(
+                name,
+                Some(size - 8..size - 4),
+                format!("a footer length below the file's {size} bytes"),
+                footer.to_string(),
+            ));
+        };
+        if footer_start < tail_start {
+            tail =
+                one(context.fetch(block, std::iter::once(footer_start..size).collect()).await?)?;
+            tail_start = footer_start;
+        }
+        let from = usize::try_from(footer_start - tail_start).unwrap_or(usize::MAX);
+        let metadata = ParquetMetaDataReader::decode_metadata(&tail[from..tail.len() - 8])
+            .map_err(|error| {
+                Error::corrupt(
+                    name,
+                    Some(footer_start..size - 8),
+                    "a Parquet footer",
+                    error.to_string(),
+                )
+            })?;
+        let schema = BlockSchema::new(name, &block.meta, metadata.file_metadata().schema_descr())?;
+        let mut first_rows = vec![0];
+        for row_group in metadata.row_groups() {
+            let n_rows = u32::try_from(row_group.num_rows()).map_err(|_| {
+                Error::corrupt(
+                    name,
+                    Some(footer_start..size - 8),
+                    "a row count of 32 bits per row group",
+                    row_group.num_rows().to_string(),
+                )
+            })?;
+            first_rows.push(first_rows.last().copied().unwrap_or(0) + u64::from(n_rows));
+        }
+        Ok(Self {
+            block: block.clone(),
+            schema,
+            name: Arc::from(name),
+            metadata,
+            first_rows,
+            indexes: Mutex::default(),
+            tail: (tail_start, tail.slice(..from)),
+        })
+    }
+
+    /// URL of the Parquet file, for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The footer as the Parquet library has it.
+    #[must_use]
+    pub fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    /// Number of row groups in the file (its `meta.json` may say one more).
+    #[must_use]
+    pub fn n_row_groups(&self) -> usize {
+        self.metadata.num_row_groups()
+    }
+
+    /// Rows (traces) of a row group, counted over the file.
+    #[must_use]
+    pub fn row_group_rows(&self, row_group: usize) -> Range<u64> {
+        self.first_rows[row_group]..self.first_rows[row_group + 1]
+    }
+
+    /// Number of rows (traces) of a row group.
+    #[must_use]
+    pub fn n_rows(&self, row_group: usize) -> u32 {
+        let rows = self.row_group_rows(row_group);
+        u32::try_from(rows.end - rows.start).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn chunk(&self, row_group: usize, leaf: LeafIndex) -> &ColumnChunkMetaData {
+        self.metadata.row_group(row_group).column(leaf)
+    }
+
+    /// Smallest and greatest trace id of a row group, if statistics tell.
+    #[must_use]
+    pub fn trace_id_bounds(&self, row_group: usize) -> Option<([u8; 16], [u8; 16])> {
+        let leaf = self.schema.leaf("TraceID")?.index;
+        let statistics = self.chunk(row_group, leaf).statistics()?;
+        let bound = |bytes: Option<&[u8]>| <[u8; 16]>::try_from(bytes?).ok();
+        Some((bound(statistics.min_bytes_opt())?, bound(statistics.max_bytes_opt())?))
+    }
+
+    /// Level and type facts of a leaf, for decoding its pages.
+    pub(crate) fn shape(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+    ) -> Result<LeafShape, DecodeError> {
+        let chunk = self.chunk(row_group, leaf);
+        LeafShape::of(chunk.column_descr(), chunk.compression())
+    }
+
+    /// The bytes of a column chunk, dictionary page included.
+    pub(crate) fn chunk_range(&self, row_group: usize, leaf: LeafIndex) -> Result<Range<u64>> {
+        let chunk = self.chunk(row_group, leaf);
+        let start = match chunk.dictionary_page_offset() {
+            // Some writers leave 0 for "none".
+            Some(offset) if offset > 0 => offset.min(chunk.data_page_offset()),
+            _ => chunk.data_page_offset(),
+        };
+        let (start, length) =
+            (u64::try_from(start).ok(), u64::try_from(chunk.compressed_size()).ok());
+        match (start, length) {
+            (Some(start), Some(length))
+                if start
+                    .checked_add(length)
+                    .is_some_and(|end| end <= self.block.meta.size_bytes) =>
+            {
+                Ok(start..start + length)
+            }
+            _ => Err(self.corrupt_chunk(row_group, leaf, "a column chunk inside the file")),
+        }
+    }
+
+    fn corrupt_chunk(&self, row_group: usize, leaf: LeafIndex, expected: &str) -> Error {
+        let chunk = self.chunk(row_group, leaf);
+        Error::corrupt(
+            self.name(),
+            None,
+            format!("{expected} for leaf {}", self.schema.leaves()[leaf].path),
+            format!("offset {}, {} bytes", chunk.data_page_offset(), chunk.compressed_size()),
+        )
+    }
+
+    /// Adds the place and meaning of a decoding failure.
+    pub(crate) fn decode_error(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+        bytes: Option<Range<u64>>,
+        error: DecodeError,
+    ) -> Error {
+        let path = &self.schema.leaves()[leaf].path;
+        match error {
+            DecodeError::Unsupported(reason) => Error::Unsupported {
+                key: self.name().to_owned(),
+                reason: format!("leaf {path} in row group {row_group}: {reason}"),
+            },
+            DecodeError::Corrupt { what, expected, found, .. } => Error::corrupt(
+                self.name(),
+                bytes,
+                format!("{expected} in {what} of leaf {path}, row group {row_group}"),
+                found,
+            ),
+        }
+    }
+
+    /// Page locations of leaves that are not known yet are read, all in one go.
+    pub(crate) async fn load_page_locations(
+        &self,
+        row_group: usize,
+        leaves: &[LeafIndex],
+        context: &ReadContext,
+    ) -> Result<()> {
+        let mut wanted = Vec::new();
+        for &leaf in leaves {
+            if self.known_locations(row_group, leaf).is_some() {
+                continue;
+            }
+            if self.from_tail(row_group, leaf)?.is_none() {
+                wanted.push(leaf);
+            }
+        }
+        let ranges = wanted
+            .iter()
+            .map(|leaf| match self.offset_index_range(row_group, *leaf) {
+                Some(range) => Ok(range),
+                // No offset index: the pages are found by walking the chunk.
+                None => self.chunk_range(row_group, *leaf),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let blobs = context.fetch(&self.block, ranges.clone()).await?;
+        for ((leaf, range), blob) in wanted.into_iter().zip(ranges).zip(blobs) {
+            let locations = if self.offset_index_range(row_group, leaf).is_some() {
+                thrift::parse_offset_index(&blob)
+            } else {
+                self.shape(row_group, leaf)
+                    .and_then(|shape| super::locate::locate_pages(&blob, range.start, &shape))
+            }
+            .map_err(|error| self.decode_error(row_group, leaf, Some(range), error))?;
+            self.remember_locations(row_group, leaf, locations)?;
+        }
+        Ok(())
+    }
+
+    fn from_tail(&self, row_group: usize, leaf: LeafIndex) -> Result<Option<()>> {
+        let (tail_start, tail) = &self.tail;
+        let Some(range) = self.offset_index_range(row_group, leaf) else { return Ok(None) };
+        if range.start < *tail_start || range.end > tail_start + tail.len() as u64 {
+            return Ok(None);
+        }
+        let at = |offset: u64| usize::try_from(offset - tail_start).unwrap_or(usize::MAX);
+        let locations = thrift::parse_offset_index(&tail[at(range.start)..at(range.end)])
+            .map_err(|error| self.decode_error(row_group, leaf, Some(range), error))?;
+        self.remember_locations(row_group, leaf, locations).map(Some)
+    }
+
+    fn remember_locations(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+        locations: Vec<PageLocation>,
+    ) -> Result<()> {
+        let chunk = self.chunk_range(row_group, leaf)?;
+        let n_rows = u64::from(self.n_rows(row_group));
+        let rows_ascend = locations.windows(2).all(|pair| pair[0].first_row < pair[1].first_row)
+            && locations.first().is_none_or(|first| first.first_row == 0)
+            && locations.last().is_none_or(|last| last.first_row < n_rows)
+            && locations.is_empty() == (n_rows == 0);
+        let inside = locations.iter().all(|location| {
+            location.offset >= chunk.start
+                && location
+                    .offset
+                    .checked_add(location.compressed_size as u64)
+                    .is_some_and(|end| end <= chunk.end)
+        });
+        if !rows_ascend || !inside {
+            return Err(self.corrupt_chunk(
+                row_group,
+                leaf,
+                "pages in row order inside the column chunk",
+            ));
+        }
+        self.indexes.lock().insert((row_group, leaf), locations.into());
+        Ok(())
+    }
+
+    fn offset_index_range(&self, row_group: usize, leaf: LeafIndex) -> Option<Range<u64>> {
+        let chunk = self.chunk(row_group, leaf);
+        let start = u64::try_from(chunk.offset_index_offset()?).ok()?;
+        let end = start.checked_add(u64::try_from(chunk.offset_index_length()?).ok()?)?;
+        (end <= self.block.meta.size_bytes && start < end).then_some(start..end)
+    }
+
+    pub(crate) fn known_locations(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+    ) -> Option<Arc<[PageLocation]>> {
+        self.indexes.lock().get(&(row_group, leaf)).cloned()
+    }
+
+    /// Bytes of the dictionary page of a leaf, `None` if its chunk has none.
+    pub(crate) fn dictionary_range(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+    ) -> Result<Option<Range<u64>>> {
+        let chunk = self.chunk(row_group, leaf);
+        let Some(start) = chunk.dictionary_page_offset().filter(|offset| *offset > 0) else {
+            return Ok(None);
+        };
+        // The dictionary page ends where the first data page starts.
+        match (u64::try_from(start), u64::try_from(chunk.data_page_offset())) {
+            (Ok(start), Ok(end)) if start < end && end <= self.block.meta.size_bytes => {
+                Ok(Some(start..end))
+            }
+            _ => {
+                Err(self.corrupt_chunk(row_group, leaf, "a dictionary page before the data pages"))
+            }
+        }
+    }
+
+    /// The dictionary of a leaf if it is in the cache.
+    pub(crate) fn known_table(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+        context: &ReadContext,
+    ) -> Option<Arc<StringTable>> {
+        context.cache.tables.get(&self.table_key(row_group, leaf))
+    }
+
+    /// Reads dictionaries, all in one go, and keeps them in the cache as far as there is room.
+    pub(crate) async fn load_tables(
+        &self,
+        row_group: usize,
+        leaves: &[LeafIndex],
+        context: &ReadContext,
+    ) -> Result<Vec<(LeafIndex, Arc<StringTable>)>> {
+        let mut tables = Vec::with_capacity(leaves.len());
+        let (mut wanted, mut ranges) = (Vec::new(), Vec::new());
+        for &leaf in leaves {
+            if let Some(table) = self.known_table(row_group, leaf, context) {
+                tables.push((leaf, table));
+            } else if let Some(range) = self.dictionary_range(row_group, leaf)? {
+                wanted.push(leaf);
+                ranges.push(range);
+            }
+        }
+        let blobs = context.fetch(&self.block, ranges.clone()).await?;
+        for ((leaf, range), blob) in wanted.into_iter().zip(ranges).zip(blobs) {
+            let table = self
+                .shape(row_group, leaf)
+                .and_then(|shape| Dictionary::parse(blob, &shape))
+                .map(string_table)
+                .map_err(|error| self.decode_error(row_group, leaf, Some(range), error))?;
+            let table = Arc::new(table);
+            context.cache.tables.insert(self.table_key(row_group, leaf), Arc::clone(&table));
+            tables.push((leaf, table));
+        }
+        Ok(tables)
+    }
+
+    fn table_key(&self, row_group: usize, leaf: LeafIndex) -> TableKey {
+        TableKey { file: Arc::clone(&self.name), row_group, leaf }
+    }
+}
+
+/// Dictionaries of numbers stay empty: no block has them, and their pages are read by the library.
+fn string_table(dictionary: Dictionary) -> StringTable {
+    match dictionary.strings() {
+        Some(strings) => StringTable::new(strings.offsets().to_vec(), strings.data().to_vec()),
+        None => StringTable::default(),
+    }
+}
+
+fn one(mut blobs: Vec<Bytes>) -> Result<Bytes> {
+    blobs.pop().ok_or_else(|| Error::Unreachable {
+        key: String::new(),
+        reason: "the store answered without bytes".to_owned(),
+    })
+}

@@ -1,0 +1,36 @@
+//! One error over the engine's stages. Four meanings stay apart: the query is wrong, it is not
+//! supported, storage failed, we have a bug.
+
+use std::time::Duration;
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A construct that is valid TraceQL but not supported here, by name.
+    #[error("{0} is not supported yet")]
+    Unsupported(String),
+    /// The query cannot be evaluated on this data: structural operators over several spansets ….
+    #[error("{0}")]
+    Query(String),
+    /// Storage failed or is corrupt.
+    #[error(transparent)]
+    Storage(#[from] traceql_blocks::Error),
+    /// The time given is over.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The memory given is used up.
+    #[error("the query needs more than its memory limit of {limit_bytes} bytes: {what}")]
+    Memory {
+        /// The limit.
+        limit_bytes: usize,
+        /// Which part grew.
+        what: String,
+    },
+    /// We have a bug.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}

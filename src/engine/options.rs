@@ -1,0 +1,57 @@
+//! What an engine and a query are configured with: plain data, validated by whoever gathers it.
+
+use std::time::Duration;
+
+/// Settings of an [`crate::Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Bytes kept of footers, page indexes and dictionaries.
+    pub cache_bytes: usize,
+    /// Where blocking and remote reads run; decode never runs there. `None`: the caller's runtime.
+    pub io_runtime: Option<tokio::runtime::Handle>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { cache_bytes: 32 << 20, io_runtime: None }
+    }
+}
+
+/// What a query is asked with, apart from its text and its source.
+#[derive(Clone, Debug)]
+pub struct QueryOptions {
+    /// Only traces that overlap this range: start and end, unix nanoseconds, both inclusive.
+    pub time_range: Option<(u64, u64)>,
+    /// Most traces to return; 0 is all.
+    pub limit: usize,
+    /// Most spans to return per spanset; 0 is all.
+    pub spans_per_spanset: usize,
+    /// Partitions of the scan, at least 1.
+    pub threads: usize,
+    /// Bound on the memory of one query.
+    pub memory_bytes: usize,
+    /// The query fails with [`crate::Error::Timeout`] after this long.
+    pub timeout: Option<Duration>,
+    /// Skip unreadable blocks, with a warning and a partial answer, instead of failing.
+    pub skip_unreadable: bool,
+    /// Use statistics, indexes and dictionaries to skip data. Off only in tests: answers are equal.
+    pub pruning: bool,
+    /// Decode with the Parquet library's own column reader instead of ours. For tests.
+    pub library_reader: bool,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            time_range: None,
+            limit: 20,
+            spans_per_spanset: 3,
+            threads: 2,
+            memory_bytes: 512 << 20,
+            timeout: None,
+            skip_unreadable: false,
+            pruning: true,
+            library_reader: false,
+        }
+    }
+}

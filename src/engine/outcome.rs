@@ -1,0 +1,45 @@
+//! An answer together with what it cost and whether it is whole.
+
+use std::time::Duration;
+
+/// An answer and everything one must know to judge it.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome<T> {
+    /// The answer.
+    pub answer: T,
+    /// What it cost.
+    pub stats: QueryStats,
+    /// Why the answer is not whole; `None` if it is. A reached limit is not partial.
+    pub partial: Option<String>,
+    /// What the user should know besides: skipped blocks, a stale index ….
+    pub warnings: Vec<String>,
+}
+
+/// What a query cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueryStats {
+    /// Blocks of the tenant.
+    pub total_blocks: u64,
+    /// Blocks left after pruning by time and id.
+    pub selected_blocks: u64,
+    /// Bytes of `data.parquet` of the selected blocks.
+    pub selected_block_bytes: u64,
+    /// Units of work planned and done; fewer are done when a limit ends the search.
+    pub units_total: u64,
+    /// See `units_total`.
+    pub units_done: u64,
+    /// Traces whose spans were looked at.
+    pub inspected_traces: u64,
+    /// Spans looked at.
+    pub inspected_spans: u64,
+    /// Bytes read from the store, caches excluded.
+    pub bytes_read: u64,
+    /// Requests made to the store.
+    pub requests: u64,
+    /// Row groups skipped without reading a page of them.
+    pub row_groups_skipped: u64,
+    /// Pages decoded.
+    pub pages_read: u64,
+    /// Time from request to answer.
+    pub elapsed: Duration,
+}
