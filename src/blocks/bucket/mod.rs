@@ -1,6 +1,8 @@
 //! Which blocks a source holds and where their objects are.
 
 pub mod blocklist;
+pub mod bloom;
+pub mod counting;
 mod fetch;
 mod lone;
 pub mod meta;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 use object_store::{ObjectStore, path::Path};
 
+use counting::{CountingStore, IoCounters};
 use meta::BlockMeta;
 
 /// One live block: where its objects are and what its `meta.json` says. Cheap to clone.
@@ -36,6 +39,13 @@ pub struct Block {
 }
 
 impl Block {
+    /// The same block, with what is read of it counted.
+    #[must_use]
+    pub fn counted(&self, counters: &Arc<IoCounters>) -> Self {
+        let store = CountingStore::new(Arc::clone(&self.store), Arc::clone(counters));
+        Self { store: Arc::new(store), ..self.clone() }
+    }
+
     /// How messages name one of this block's objects: store and key in one.
     #[must_use]
     pub fn object_url(&self, key: &Path) -> String {
