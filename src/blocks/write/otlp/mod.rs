@@ -20,7 +20,7 @@ use bytes::{Buf as _, Bytes};
 use crate::error::{Error, Result};
 use crate::model::Trace;
 
-pub use protobuf::{to_messages, to_protobuf};
+pub use protobuf::{decode_attribute_value, decode_links, to_messages, to_protobuf};
 pub use read_json::attribute_value_from_json;
 pub use write_json::{
     AttributeValueJson, Dialect, TraceJson, attribute_value_to_json, to_otlp_json,

@@ -203,7 +203,7 @@ fn span_from(sent: trace::Span) -> SentSpan {
     }
 }
 
-pub(super) fn link_from(sent: trace::span::Link) -> Link {
+fn link_from(sent: trace::span::Link) -> Link {
     Link {
         trace_id: sent.trace_id,
         span_id: sent.span_id,
@@ -219,7 +219,7 @@ fn key_values_from(sent: Vec<common::KeyValue>) -> Vec<KeyValue> {
         .collect()
 }
 
-pub(super) fn value_from(sent: common::AnyValue) -> AttributeValue {
+fn value_from(sent: common::AnyValue) -> AttributeValue {
     use common::any_value::Value;
     match sent.value {
         // Indexes into a dictionary belong to another signal; the protocol has us ignore them.
@@ -234,4 +234,34 @@ pub(super) fn value_from(sent: common::AnyValue) -> AttributeValue {
         }
         Some(Value::KvlistValue(list)) => AttributeValue::KeyValues(key_values_from(list.values)),
     }
+}
+
+/// The links of a span as vParquet3 stores them: one message around them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredLinks {
+    #[prost(message, repeated, tag = "1")]
+    links: Vec<trace::span::Link>,
+}
+
+/// Decodes the links of a span as vParquet3 stores them (`blocks.md` 4.4).
+///
+/// # Errors
+///
+/// What is wrong with the bytes.
+pub fn decode_links(bytes: &[u8]) -> Result<Vec<Link>, String> {
+    let stored = StoredLinks::decode(bytes).map_err(|e| e.to_string())?;
+    Ok(stored.links.into_iter().map(link_from).collect())
+}
+
+/// Decodes the value of an event's attribute as vParquet3 stores it: protobuf, in very old files
+/// JSON (`blocks.md` 4.4).
+///
+/// # Errors
+///
+/// What is wrong with the bytes.
+pub fn decode_attribute_value(bytes: &[u8]) -> Result<AttributeValue, String> {
+    common::AnyValue::decode(bytes).map(value_from).or_else(|e| {
+        let text = std::str::from_utf8(bytes).map_err(|_| e.to_string())?;
+        super::attribute_value_from_json(text).map_err(|_| e.to_string())
+    })
 }
