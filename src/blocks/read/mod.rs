@@ -1,7 +1,9 @@
 //! Reads blocks. From the bottom up: [`thrift`] headers and indexes, [`encoding`] of levels and
 //! values, one [`page`] (or the Parquet [`library`]'s own reader for what these leave to it); a
 //! block's footer, page locations and dictionaries in [`open`]; the pages of a window of trace rows
-//! in [`leaf`]; and whole traces as columns in [`block_batch`], behind the trait of [`batch`].
+//! in [`leaf`]; and whole traces as columns in [`block_batch`], behind the trait of [`batch`]. What
+//! needs all of a trace goes another way up from there: whole rows in [`rows`], traces of the model
+//! in [`materialize`], trace by id in [`find`].
 
 mod attribute;
 pub mod batch;
@@ -10,13 +12,18 @@ mod compression;
 mod dictionary;
 mod encoding;
 pub(crate) mod error;
+pub mod find;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod leaf;
 pub(crate) mod library;
 mod locate;
 pub mod mask;
+pub(crate) mod materialize;
 pub mod open;
 pub(crate) mod page;
 pub mod predicate;
+pub mod rows;
 pub mod structure;
 pub(crate) mod thrift;
 mod v3;

@@ -1,0 +1,269 @@
+//! Whole rows of a block: every leaf with levels and values, for what needs all of a trace rather
+//! than some columns of many. Built on the pages of a [`Window`]; knows nothing of the model.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parquet::basic::Type as PhysicalType;
+
+use super::encoding::{ByteArrays, Encoding};
+use super::error::DecodeError;
+use super::leaf::{Demand, Fault, LeafPage, Piece, Window};
+use super::library::{LeafValues, Values};
+use super::mask::Mask;
+use super::materialize::Rows;
+use super::open::{OpenBlock, ReadContext};
+use super::values::StringTable;
+use crate::error::{Error, Result};
+use crate::model::Trace;
+use crate::schema::{LeafIndex, LeafInfo};
+
+/// How many bytes of a row group, uncompressed, are held as rows at a time when all of its rows are
+/// read one after the other.
+const STEP_BYTES: u64 = 16 << 20;
+
+/// Reads whole rows of one row group. Rows asked for in ascending order share the pages they share.
+#[derive(Debug)]
+pub struct RowReader {
+    window: Window,
+}
+
+impl RowReader {
+    /// A reader of one row group; nothing is read yet.
+    #[must_use]
+    pub fn new(block: &Arc<OpenBlock>, row_group: usize, context: &ReadContext) -> Self {
+        Self { window: Window::new(Arc::clone(block), row_group, 0..0, context.clone()) }
+    }
+
+    /// The traces of some rows, counted in the row group.
+    ///
+    /// # Errors
+    /// Storage errors; [`Error::Corrupt`] naming leaf and bytes.
+    pub async fn traces(&mut self, rows: Range<u32>) -> Result<Vec<Trace>> {
+        let leaves = self.all_leaves(rows).await?;
+        self.rows(leaves)?.traces()
+    }
+
+    /// The rows of the row group in steps of bounded size.
+    pub fn steps(&self) -> impl Iterator<Item = Range<u32>> + use<> {
+        let block = &self.window.block;
+        let n_rows = block.n_rows(self.window.row_group);
+        let row_group = block.metadata().row_group(self.window.row_group);
+        let n_bytes = u64::try_from(row_group.total_byte_size()).unwrap_or(0);
+        let n_steps = u32::try_from(n_bytes.div_ceil(STEP_BYTES)).unwrap_or(u32::MAX);
+        let step = n_rows.div_ceil(n_steps.max(1)).max(1);
+        (0..n_rows.div_ceil(step)).map(move |at| at * step..((at + 1) * step).min(n_rows))
+    }
+
+    /// Levels and values of all leaves of some rows.
+    pub(crate) async fn all_leaves(&mut self, rows: Range<u32>) -> Result<Vec<LeafValues>> {
+        let leaves: Vec<_> = (0..self.window.block.schema.leaves().len()).collect();
+        self.leaves(&leaves, rows).await
+    }
+
+    /// Levels and values of some leaves of some rows.
+    pub(crate) async fn leaves(
+        &mut self,
+        leaves: &[LeafIndex],
+        rows: Range<u32>,
+    ) -> Result<Vec<LeafValues>> {
+        self.window.advance(rows);
+        match self.read(leaves).await {
+            // The library knows encodings that our pages do not.
+            Err(Error::Unsupported { .. }) if !self.window.context.library_reader => {
+                let window = &self.window;
+                let mut context = window.context.clone();
+                context.library_reader = true;
+                let block = Arc::clone(&window.block);
+                self.window = Window::new(block, window.row_group, window.rows(), context);
+                self.read(leaves).await
+            }
+            read => read,
+        }
+    }
+
+    /// The rows last read, ready to become traces.
+    pub(crate) fn rows(&self, leaves: Vec<LeafValues>) -> Result<Rows<'_>> {
+        let block = &self.window.block;
+        Rows::new(&block.schema, block.name(), self.window.n_rows(), leaves)
+    }
+
+    async fn read(&mut self, leaves: &[LeafIndex]) -> Result<Vec<LeafValues>> {
+        let all = Mask::all(self.window.n_rows());
+        for &leaf in leaves {
+            self.window.want_pages(leaf, &all);
+            if self.info(leaf).physical == PhysicalType::BYTE_ARRAY {
+                self.window.want_table(leaf);
+            }
+        }
+        self.window.fetch().await?;
+        let values = leaves.iter().map(|&leaf| self.leaf(leaf, &all));
+        values.collect::<Demand<_>>().map_err(|fault| match fault {
+            Fault::Failed(error) => error,
+            Fault::Missing => Error::corrupt(
+                self.window.block.name(),
+                None,
+                "pages for all rows of a row group",
+                "none for some",
+            ),
+        })
+    }
+
+    fn info(&self, leaf: LeafIndex) -> &LeafInfo {
+        &self.window.block.schema.leaves()[leaf]
+    }
+
+    fn leaf(&self, leaf: LeafIndex, all: &Mask) -> Demand<LeafValues> {
+        let info = self.info(leaf);
+        let mut whole = LeafValues {
+            rep: Vec::new(),
+            def: Vec::new(),
+            values: match info.physical {
+                PhysicalType::BOOLEAN => Values::Bool(Vec::new()),
+                PhysicalType::INT32 => Values::I32(Vec::new()),
+                PhysicalType::INT64 => Values::I64(Vec::new()),
+                PhysicalType::DOUBLE => Values::F64(Vec::new()),
+                _ => Values::Bytes(ByteArrays::new()),
+            },
+        };
+        let is_text = matches!(whole.values, Values::Bytes(_));
+        let pieces = self.window.pieces(leaf, all)?;
+        let coded = |piece: &Piece| matches!(&piece.page, LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary);
+        let table =
+            if is_text && pieces.iter().any(coded) { self.window.table(leaf)? } else { None };
+        for piece in &pieces {
+            self.add_piece(info, piece, table.as_deref(), &mut whole)
+                .map_err(|error| self.window.fail(leaf, piece, error))?;
+        }
+        let n_rows = whole.rep.iter().filter(|rep| **rep == 0).count();
+        if n_rows != self.window.n_rows() {
+            return Err(Fault::Failed(Error::corrupt(
+                self.window.block.name(),
+                None,
+                format!("{} rows in leaf {}", self.window.n_rows(), info.path),
+                n_rows.to_string(),
+            )));
+        }
+        Ok(whole)
+    }
+
+    /// Adds the part of a page that lies in the window.
+    fn add_piece(
+        &self,
+        info: &LeafInfo,
+        piece: &Piece,
+        table: Option<&StringTable>,
+        to: &mut LeafValues,
+    ) -> Result<(), DecodeError> {
+        let levels = piece.page.levels()?;
+        let window = self.window.rows();
+        let mut row = piece.rows.start.wrapping_sub(1);
+        // Entries and values before the window, and those up to its end.
+        let (mut skipped, mut end) = ((0, 0), (0, 0));
+        for (&rep, &def) in levels.rep.iter().zip(&levels.def) {
+            row = row.wrapping_add(u32::from(rep == 0));
+            if row >= window.end {
+                break;
+            }
+            end.0 += 1;
+            end.1 += usize::from(def == info.max_def);
+            if row < window.start {
+                skipped = end;
+            }
+        }
+        to.rep.extend_from_slice(&levels.rep[skipped.0..end.0]);
+        to.def.extend_from_slice(&levels.def[skipped.0..end.0]);
+        add_values(&piece.page, table, skipped.1..end.1, &mut to.values)
+    }
+}
+
+/// Adds some values of a page.
+fn add_values(
+    page: &LeafPage,
+    table: Option<&StringTable>,
+    range: Range<usize>,
+    to: &mut Values,
+) -> Result<(), DecodeError> {
+    fn extend<T: Copy>(
+        to: &mut Vec<T>,
+        from: &[T],
+        range: Range<usize>,
+    ) -> Result<(), DecodeError> {
+        to.extend_from_slice(from.get(range.clone()).ok_or_else(|| too_few(&range, from.len()))?);
+        Ok(())
+    }
+    match (page, to) {
+        (LeafPage::Encoded(page), Values::Bool(to)) => {
+            let mut values = Vec::new();
+            page.bools(&mut values)?;
+            extend(to, &values, range)
+        }
+        (LeafPage::Encoded(page), Values::I32(to)) => {
+            let mut values = Vec::new();
+            page.i32s(&mut values)?;
+            extend(to, &values, range)
+        }
+        (LeafPage::Encoded(page), Values::I64(to)) => {
+            let mut values = Vec::new();
+            page.i64s(&mut values)?;
+            extend(to, &values, range)
+        }
+        (LeafPage::Encoded(page), Values::F64(to)) => {
+            let mut values = Vec::new();
+            page.f64s(&mut values)?;
+            extend(to, &values, range)
+        }
+        (LeafPage::Encoded(page), Values::Bytes(to)) => {
+            if page.encoding() == Encoding::RleDictionary {
+                let mut codes = Vec::new();
+                page.codes(&mut codes)?;
+                return add_coded(&codes, table, range, to);
+            }
+            let mut values = ByteArrays::new();
+            page.byte_arrays(&mut values)?;
+            add_strings(&values, range, to)
+        }
+        (LeafPage::Library(leaf), to) => match (&leaf.values, to) {
+            (Values::Bool(values), Values::Bool(to)) => extend(to, values, range),
+            (Values::I32(values), Values::I32(to)) => extend(to, values, range),
+            (Values::I64(values), Values::I64(to)) => extend(to, values, range),
+            (Values::F64(values), Values::F64(to)) => extend(to, values, range),
+            (Values::Bytes(values), Values::Bytes(to)) => add_strings(values, range, to),
+            _ => Err(DecodeError::corrupt("values", "the type of the leaf", "another", 0)),
+        },
+    }
+}
+
+fn add_strings(
+    values: &ByteArrays,
+    range: Range<usize>,
+    to: &mut ByteArrays,
+) -> Result<(), DecodeError> {
+    for at in range.clone() {
+        to.push(values.get(at).ok_or_else(|| too_few(&range, values.len()))?)?;
+    }
+    Ok(())
+}
+
+fn add_coded(
+    codes: &[u32],
+    table: Option<&StringTable>,
+    range: Range<usize>,
+    to: &mut ByteArrays,
+) -> Result<(), DecodeError> {
+    let Some(table) = table else {
+        return Err(DecodeError::corrupt("dictionary codes", "a dictionary page", "none", 0));
+    };
+    for &code in codes.get(range.clone()).ok_or_else(|| too_few(&range, codes.len()))? {
+        if code as usize >= table.len() {
+            let expected = format!("codes below {}", table.len());
+            return Err(DecodeError::corrupt("dictionary codes", expected, code, 0));
+        }
+        to.push(table.get(code))?;
+    }
+    Ok(())
+}
+
+fn too_few(range: &Range<usize>, n: usize) -> DecodeError {
+    DecodeError::corrupt("values", format!("{} values", range.end), n, 0)
+}
