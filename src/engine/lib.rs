@@ -16,7 +16,7 @@ use traceql_language::analyze::ir::TypedQuery;
 
 pub use error::{Error, Result};
 pub use options::{EngineConfig, QueryOptions};
-pub use outcome::{Outcome, QueryStats};
+pub use outcome::{Outcome, Progress, QueryStats};
 use search::{SearchAnswer, TraceResult};
 use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 

@@ -1,6 +1,9 @@
 //! What an engine and a query are configured with: plain data, validated by whoever gathers it.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::outcome::Progress;
 
 /// Settings of an [`crate::Engine`].
 #[derive(Clone, Debug)]
@@ -38,6 +41,10 @@ pub struct QueryOptions {
     pub pruning: bool,
     /// Decode with the Parquet library's own column reader instead of ours. For tests.
     pub library_reader: bool,
+    /// The time, unix nanoseconds, to judge the age of a tenant index by; `None` trusts any index.
+    pub now_unix_nanos: Option<i64>,
+    /// Counters that the query moves while it runs, for whoever waits for it.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Default for QueryOptions {
@@ -52,6 +59,8 @@ impl Default for QueryOptions {
             skip_unreadable: false,
             pruning: true,
             library_reader: false,
+            now_unix_nanos: None,
+            progress: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! An answer together with what it cost and whether it is whole.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// An answer and everything one must know to judge it.
@@ -42,4 +43,15 @@ pub struct QueryStats {
     pub pages_read: u64,
     /// Time from request to answer.
     pub elapsed: Duration,
+}
+
+/// How far a running query has come. Only ever grows; read with relaxed order, for display.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Units of work planned; 0 until the plan is made.
+    pub units_total: AtomicU64,
+    /// Units of work done.
+    pub units_done: AtomicU64,
+    /// Bytes read from the store.
+    pub bytes_read: AtomicU64,
 }
