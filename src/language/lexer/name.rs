@@ -1,0 +1,127 @@
+//! Attributes: a scope and a name (`traceql.md` 1.3). A name begins right after its dot and runs to
+//! white space or one of a few operators; quoted parts may stand anywhere in it.
+
+use nom::Parser as _;
+use nom::bytes::complete::take_while1;
+use nom::character::complete::char;
+use nom::combinator::{map, opt, verify};
+use nom::sequence::terminated;
+
+use super::{AttributeToken, LexError, LexResult, word};
+use crate::analyze::ir::AttributeScope;
+use crate::token::{Scope, ends_name};
+
+/// `span:`; what follows may stand after white space.
+pub(super) fn scope_colon(text: &str) -> LexResult<'_, Scope> {
+    terminated(scope_where(Scope::has_intrinsics), char(':')).parse(text)
+}
+
+/// `.name`, `span.name`, `parent.name`, `parent.span.name`.
+pub(super) fn attribute(text: &str) -> LexResult<'_, AttributeToken> {
+    let (rest, scope) =
+        terminated(opt(scope_where(Scope::has_attributes)), char('.')).parse(text)?;
+    let (rest, sub) = match scope {
+        Some(Scope::Parent) => opt(terminated(
+            scope_where(|scope| matches!(scope, Scope::Span | Scope::Resource)),
+            char('.'),
+        ))
+        .parse(rest)?,
+        _ => (rest, None),
+    };
+    let (after, name) = name(rest)?;
+    let Some((name, is_quoted)) = name else {
+        let prefix_len = text.len() - rest.len();
+        return Err(LexError::failure_with_hint(
+            text,
+            prefix_len,
+            "this attribute has no name",
+            "the name follows its dot without white space, as in `.name`",
+        ));
+    };
+    let attribute = AttributeToken {
+        of_parent: scope == Some(Scope::Parent),
+        scope: match scope {
+            Some(Scope::Parent) => attribute_scope(sub),
+            scope => attribute_scope(scope),
+        },
+        name,
+        is_quoted,
+    };
+    Ok((after, attribute))
+}
+
+/// A scope word of the wanted sort.
+fn scope_where(wanted: fn(Scope) -> bool) -> impl FnMut(&str) -> LexResult<'_, Scope> {
+    move |text| {
+        map(verify(word, |word: &str| Scope::of(word).is_some_and(wanted)), |word| {
+            Scope::of(word).unwrap_or(Scope::Span)
+        })
+        .parse(text)
+    }
+}
+
+fn attribute_scope(scope: Option<Scope>) -> AttributeScope {
+    match scope {
+        Some(Scope::Span) => AttributeScope::Span,
+        Some(Scope::Resource) => AttributeScope::Resource,
+        Some(Scope::Event) => AttributeScope::Event,
+        Some(Scope::Link) => AttributeScope::Link,
+        Some(Scope::Instrumentation) => AttributeScope::Instrumentation,
+        Some(Scope::Parent | Scope::Trace) | None => AttributeScope::Unscoped,
+    }
+}
+
+/// The name, and whether a part of it was quoted; `None` when there is none.
+fn name(mut rest: &str) -> LexResult<'_, Option<(String, bool)>> {
+    let mut name = String::new();
+    let mut is_quoted = false;
+    loop {
+        if let Some(inside) = rest.strip_prefix('"') {
+            let (after, part) = quoted_part(rest, inside)?;
+            name.push_str(&part);
+            is_quoted = true;
+            rest = after;
+        } else {
+            let plain =
+                take_while1::<_, _, LexError<'_>>(|c: char| !ends_name(c) && c != '"' && c != '\0');
+            match opt(plain).parse(rest)? {
+                (after, Some(part)) => {
+                    name.push_str(part);
+                    rest = after;
+                }
+                (rest, None) => {
+                    return Ok((
+                        rest,
+                        (is_quoted || !name.is_empty()).then_some((name, is_quoted)),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// What stands between double quotes in a name; `open` begins with the quote, `inside` after it.
+fn quoted_part<'a>(open: &'a str, inside: &'a str) -> LexResult<'a, String> {
+    let mut part = String::new();
+    let mut chars = inside.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Ok((&inside[at + 1..], part)),
+            '\\' => match chars.next() {
+                Some((_, c @ ('"' | '\\'))) => part.push(c),
+                Some((_, c)) => {
+                    return Err(LexError::failure_with_hint(
+                        &inside[at..],
+                        1 + c.len_utf8(),
+                        format!("`\\{c}` is not an escape in an attribute's name"),
+                        "a quoted name knows `\\\"` and `\\\\` only",
+                    ));
+                }
+                None => break,
+            },
+            '\0' => break,
+            c => part.push(c),
+        }
+    }
+    Err(LexError::failure_with_hint(open, 1, "this quoted name never ends", "close it with `\"`"))
+}
