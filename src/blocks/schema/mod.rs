@@ -1,6 +1,8 @@
 //! One vocabulary of columns above all block versions, and where each is found in a file
 //! (`blocks.md` section 4). Versions end here: nothing above asks which one a block has.
 
+pub mod layout;
+
 use std::collections::HashMap;
 
 use parquet::basic::Type as PhysicalType;
