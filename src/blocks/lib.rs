@@ -6,6 +6,7 @@ pub mod error;
 pub mod model;
 pub mod read;
 pub mod schema;
+pub mod verify;
 pub mod write;
 
 pub use error::{Error, Result};

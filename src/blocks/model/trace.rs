@@ -94,13 +94,17 @@ impl Trace {
         number_spans(&links)
     }
 
-    /// The span that names the trace: the last one, in storage order, that has no parent id and is
+    /// The spans that may name the trace, in storage order: those that have no parent id and are
     /// not tied to another span of this trace by an OpenTracing `child_of` reference.
-    #[must_use]
-    pub fn root(&self) -> Option<SpanInTrace<'_>> {
+    pub fn roots(&self) -> impl Iterator<Item = SpanInTrace<'_>> {
         self.spans()
             .filter(|s| s.span.parent_span_id.is_empty() && !is_child_by_link(s.span, self.id))
-            .last()
+    }
+
+    /// The span that names the trace: the last of its roots.
+    #[must_use]
+    pub fn root(&self) -> Option<SpanInTrace<'_>> {
+        self.roots().last()
     }
 
     /// Everything the trace-level columns hold.
@@ -130,13 +134,22 @@ impl Trace {
         summary.duration_nanos = summary.end_unix_nanos.wrapping_sub(summary.start_unix_nanos);
         if let Some(root) = self.root() {
             summary.root_span_name.clone_from(&root.span.name);
-            let service =
-                root.resource_spans.resource.attributes.iter().find(|kv| kv.key == SERVICE_NAME);
-            if let Some(KeyValue { value: AttributeValue::String(name), .. }) = service {
-                summary.root_service_name.clone_from(name);
-            }
+            root.root_service_name().clone_into(&mut summary.root_service_name);
         }
         summary
+    }
+}
+
+impl<'a> SpanInTrace<'a> {
+    /// The service name that a trace has of its root: the first value under that key, or `""` if
+    /// it is no string.
+    #[must_use]
+    pub fn root_service_name(&self) -> &'a str {
+        let mut attributes = self.resource_spans.resource.attributes.iter();
+        match attributes.find(|kv| kv.key == SERVICE_NAME) {
+            Some(KeyValue { value: AttributeValue::String(name), .. }) => name,
+            _ => "",
+        }
     }
 }
 

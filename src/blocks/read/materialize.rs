@@ -80,17 +80,6 @@ impl<'a> Rows<'a> {
         Ok(rows)
     }
 
-    /// Spans of each row.
-    pub(crate) fn spans_per_row(&self) -> Vec<usize> {
-        let mut scopes = self.counts.scopes.iter();
-        let mut spans = self.counts.spans.iter();
-        let of_row = |&n_resources: &u32| {
-            let n_scopes: u32 = scopes.by_ref().take(n_resources as usize).sum();
-            spans.by_ref().take(n_scopes as usize).map(|&n| n as usize).sum()
-        };
-        self.counts.resources.iter().map(of_row).collect()
-    }
-
     /// Number of rows of a level, over all the rows of the file.
     fn n(&self, level: Level) -> usize {
         match level {
@@ -470,6 +459,16 @@ impl<'a> Rows<'a> {
     /// A leaf of byte strings with one value per row of the level.
     pub(crate) fn byte_strings(&self, path: &str, level: Level) -> Result<Vec<&[u8]>> {
         Ok(self.bytes_of(self.required(path, level)?)?.collect())
+    }
+
+    /// All values of a leaf of texts; [`Rows::values_per_row`] tells which row has which.
+    pub(crate) fn listed_texts(&self, path: &str) -> Result<Vec<String>> {
+        self.texts_of(self.leaf(path)?)
+    }
+
+    /// All values of a leaf of integers.
+    pub(crate) fn listed_ints(&self, path: &str) -> Result<Vec<i64>> {
+        self.ints_of(self.leaf(path)?)
     }
 
     /// Number of values of a leaf in each row.

@@ -10,7 +10,7 @@ pub mod batch;
 pub mod block_batch;
 mod compression;
 mod dictionary;
-mod encoding;
+pub(crate) mod encoding;
 pub(crate) mod error;
 pub mod find;
 #[cfg(test)]

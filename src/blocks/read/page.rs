@@ -387,7 +387,7 @@ impl Inner {
 }
 
 /// Splits a page into its header and exactly the bytes the header announces.
-pub(super) fn split_page(bytes: Bytes) -> Result<(PageHeader, Bytes)> {
+pub(crate) fn split_page(bytes: Bytes) -> Result<(PageHeader, Bytes)> {
     let header = parse_page_header(&bytes)?;
     let body = bytes.slice(header.header_len..);
     if body.len() < header.compressed_size {
@@ -420,7 +420,7 @@ pub(super) fn decompress(codec: Codec, bytes: Bytes, n: usize) -> Result<Bytes> 
 }
 
 /// Compares a page's bytes with the checksum in its header, if there is one.
-pub(super) fn verify_crc(header: &PageHeader, body: &[u8]) -> Result<()> {
+pub(crate) fn verify_crc(header: &PageHeader, body: &[u8]) -> Result<()> {
     let Some(expected) = header.crc else { return Ok(()) };
     let mut crc = flate2::Crc::new();
     crc.update(body);
