@@ -1,0 +1,7 @@
+//! The shapes of Tempo's answers, as pure functions of what the engine returned. Knows no HTTP, so
+//! that the command line prints the very same text.
+
+pub mod json;
+mod value;
+
+pub use value::duration_text;
