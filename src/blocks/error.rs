@@ -92,15 +92,15 @@ impl Error {
     pub fn storage(what: &'static str, key: impl Into<String>, error: object_store::Error) -> Self {
         use object_store::Error as Store;
         let key = key.into();
-        match error {
-            Store::NotFound { .. } => Self::not_found(what, key),
-            Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
-                Self::Unauthorised { key, reason: reason(&error) }
+        let reason = reason(&error);
+        match (error, reason.status.as_deref()) {
+            (Store::NotFound { .. }, _) | (_, Some("404")) => Self::not_found(what, key),
+            (Store::PermissionDenied { .. } | Store::Unauthenticated { .. }, _)
+            | (_, Some("401" | "403")) => Self::Unauthorised { key, reason: reason.text },
+            (Store::NotSupported { .. } | Store::NotImplemented { .. }, _) => {
+                Self::Unsupported { key, reason: reason.text }
             }
-            Store::NotSupported { .. } | Store::NotImplemented { .. } => {
-                Self::Unsupported { key, reason: reason(&error) }
-            }
-            _ => Self::Unreachable { key, reason: reason(&error) },
+            _ => Self::Unreachable { key, reason: reason.text },
         }
     }
 
@@ -116,12 +116,98 @@ impl Error {
     }
 }
 
+/// What a store said.
+struct Reason {
+    text: String,
+    /// HTTP status, if it answered with an error.
+    status: Option<String>,
+}
+
 /// The innermost cause, which is the part of a store's message that says something: what wraps it
 /// repeats the key and counts retries.
-fn reason(error: &object_store::Error) -> String {
+///
+/// object_store keeps the status of a failed listing to itself, so it is read from the text.
+fn reason(error: &object_store::Error) -> Reason {
     let mut cause: &(dyn std::error::Error + 'static) = error;
+    let mut asked_for_credentials = false;
     while let Some(inner) = cause.source() {
         cause = inner;
+        // The address where cloud machines, and they alone, find their credentials.
+        asked_for_credentials |= cause.to_string().contains("169.254.169.254");
     }
-    cause.to_string()
+    let text = cause.to_string();
+    let Some(answer) = text.strip_prefix("Server returned non-2xx status code: ") else {
+        return match asked_for_credentials {
+            true => Reason {
+                text: "no credentials were given, and this machine has none of its own".to_owned(),
+                status: Some("401".to_owned()),
+            },
+            false => Reason { text, status: None },
+        };
+    };
+    let status = answer.split_whitespace().next().map(str::to_owned);
+    let (line, body) = answer.split_once(": ").unwrap_or((answer, ""));
+    // S3, Google and Azure explain themselves in the same two elements.
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(text, _)| text.trim().replace('\n', " "))
+    };
+    let explained: Vec<_> = ["Code", "Message"].into_iter().filter_map(element).collect();
+    let text = match (explained.is_empty(), body.trim()) {
+        (false, _) => format!("{line} ({})", explained.join(": ")),
+        (true, "") => line.to_owned(),
+        (true, body) => format!("{line} ({})", first_line(body)),
+    };
+    Reason { text, status }
+}
+
+/// As much of a foreign text as belongs into a message.
+fn first_line(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::Error as Store;
+
+    use super::*;
+
+    fn check(answer: &str, expect: &str) {
+        let error = Store::Generic { store: "S3", source: answer.to_owned().into() };
+        assert_eq!(Error::storage("tenant", "s3://b/k", error).to_string(), expect);
+    }
+
+    #[test]
+    fn stores_are_quoted_where_they_say_something() {
+        let prefix = "Server returned non-2xx status code:";
+        check(
+            &format!(
+                "{prefix} 503 Service Unavailable: <?xml version=\"1.0\"?>\n<Error>\
+                 <Code>SlowDown</Code><Message>Reduce your\nrate</Message></Error>"
+            ),
+            "cannot read s3://b/k: 503 Service Unavailable (SlowDown: Reduce your rate)",
+        );
+        check(
+            &format!("{prefix} 403 Forbidden: <Error><Code>AccessDenied</Code></Error>"),
+            "not allowed to read s3://b/k: 403 Forbidden (AccessDenied)",
+        );
+        check(&format!("{prefix} 404 Not Found: "), "tenant not found: s3://b/k");
+        check(&format!("{prefix} 500 Oops: one\ntwo"), "cannot read s3://b/k: 500 Oops (one)");
+        check("connection refused", "cannot read s3://b/k: connection refused");
+    }
+
+    #[test]
+    fn missing_credentials_are_named() {
+        let asked =
+            std::io::Error::other("error sending request for http://169.254.169.254/latest");
+        let error = Store::Generic { store: "S3", source: Box::new(asked) };
+        let error = Error::storage("object", "s3://b/k", error);
+        assert!(matches!(&error, Error::Unauthorised { .. }), "{error}");
+        assert!(error.to_string().contains("no credentials"), "{error}");
+    }
 }

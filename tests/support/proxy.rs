@@ -1,0 +1,165 @@
+//! A proxy that stands before a real server, notes every request, and does to some of them what
+//! networks do: cut, delay, refuse.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// What happens to one request.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The connection ends before an answer.
+    Reset,
+    /// The answer's body ends early, after so many bytes.
+    CutBody(usize),
+    /// The answer comes late.
+    Delay(Duration),
+    /// The proxy answers with this status itself.
+    Status(u16),
+}
+
+/// The proxy; it stops when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    /// `127.0.0.1:<port>`.
+    pub address: String,
+}
+
+#[derive(Debug)]
+struct Shared {
+    upstream: String,
+    plan: Mutex<Plan>,
+    requests: Mutex<Vec<String>>,
+    stopped: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Plan {
+    next: VecDeque<Fault>,
+    otherwise: Fault,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Relaxed);
+        drop(TcpStream::connect(&self.address));
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy before `upstream`, `host:port`.
+    pub fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            plan: Mutex::new(Plan { next: VecDeque::new(), otherwise: Fault::None }),
+            requests: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let of_thread = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if of_thread.stopped.load(Relaxed) {
+                    return;
+                }
+                let shared = Arc::clone(&of_thread);
+                // A client that goes away is its own affair.
+                std::thread::spawn(move || drop(shared.serve(client)));
+            }
+        });
+        Self { shared, address }
+    }
+
+    /// What befalls the next requests, in order, and then `otherwise` all that follow.
+    pub fn plan(&self, next: impl IntoIterator<Item = Fault>, otherwise: Fault) {
+        *self.shared.plan.lock().expect("no thread panics with it") =
+            Plan { next: next.into_iter().collect(), otherwise };
+    }
+
+    /// The requests since the last call: method, path, and the range if one was asked for.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.requests.lock().expect("no thread panics with it"))
+    }
+}
+
+impl Shared {
+    /// Serves one request of a connection and closes it.
+    fn serve(&self, client: TcpStream) -> std::io::Result<()> {
+        let mut from_client = BufReader::new(client.try_clone()?);
+        let (mut head, mut range, mut body_bytes) = (String::new(), String::new(), 0);
+        let mut request = String::new();
+        loop {
+            let mut line = String::new();
+            if from_client.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            if line == "\r\n" {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            match name.to_ascii_lowercase().as_str() {
+                "connection" => continue,
+                "range" => range = format!(" {}", value.trim()),
+                "content-length" => body_bytes = value.trim().parse().unwrap_or(0),
+                _ => {}
+            }
+            if head.is_empty() {
+                request = line.rsplit_once(' ').unwrap_or_default().0.to_owned();
+            }
+            head.push_str(&line);
+        }
+        let mut body = vec![0; body_bytes];
+        from_client.read_exact(&mut body)?;
+        self.requests.lock().expect("no thread panics with it").push(request + &range);
+
+        let fault = {
+            let mut plan = self.plan.lock().expect("no thread panics with it");
+            plan.next.pop_front().unwrap_or(plan.otherwise)
+        };
+        let mut client = client;
+        match fault {
+            Fault::Reset => return client.shutdown(Shutdown::Both),
+            Fault::Status(status) => {
+                write!(
+                    client,
+                    "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )?;
+                return client.shutdown(Shutdown::Both);
+            }
+            Fault::Delay(by) => std::thread::sleep(by),
+            Fault::None | Fault::CutBody(_) => {}
+        }
+        let mut server = TcpStream::connect(&self.upstream)?;
+        server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
+        server.write_all(&body)?;
+        let mut from_server = BufReader::new(server);
+        loop {
+            let mut line = String::new();
+            from_server.read_line(&mut line)?;
+            client.write_all(line.as_bytes())?;
+            if line == "\r\n" || line.is_empty() {
+                break;
+            }
+        }
+        match fault {
+            Fault::CutBody(bytes) => {
+                std::io::copy(&mut from_server.take(bytes as u64), &mut client)?;
+            }
+            _ => {
+                std::io::copy(&mut from_server, &mut client)?;
+            }
+        }
+        client.shutdown(Shutdown::Both)
+    }
+}
