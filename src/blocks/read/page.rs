@@ -204,6 +204,11 @@ impl DataPage {
         encoding::find_codes(runs, width, n, wanted, hits).map_err(|e| e.shifted(at))
     }
 
+    /// The values as encoded, decompressed.
+    pub(crate) fn values_section(&self) -> Result<&[u8]> {
+        Ok(&self.sections()?.values)
+    }
+
     /// Appends 64-bit integers.
     pub(crate) fn i64s(&self, out: &mut Vec<i64>) -> Result<()> {
         let n = self.n_values_of(Physical::I64)?;

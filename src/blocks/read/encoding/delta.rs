@@ -62,7 +62,9 @@ pub(crate) fn delta_binary_packed<T: DeltaInt>(
     let per_miniblock = usize::try_from(block_size / n_miniblocks).unwrap_or(usize::MAX);
     let n_miniblocks = usize::try_from(n_miniblocks).unwrap_or(usize::MAX);
 
-    out.reserve(n);
+    // A block of 128 values takes at least 5 bytes, so this is enough for honest pages and keeps
+    // others from having much for nothing.
+    out.reserve(n.min(bytes.len().saturating_mul(32)));
     out.push(T::cut(last));
     while remaining > 0 {
         let min_delta = cursor.zigzag()?;
