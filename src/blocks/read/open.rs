@@ -13,7 +13,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaD
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::page::{DecodeError, Dictionary, LeafShape};
+use super::dictionary::parse_dictionary;
+use super::encoding::ByteArrays;
+use super::page::{DecodeError, LeafShape};
 use super::thrift::{self, PageLocation};
 use super::values::StringTable;
 use crate::bucket::Block;
@@ -526,7 +528,7 @@ impl OpenBlock {
         for ((leaf, range), blob) in wanted.into_iter().zip(ranges).zip(blobs) {
             let table = self
                 .shape(row_group, leaf)
-                .and_then(|shape| Dictionary::parse(blob, &shape))
+                .and_then(|shape| parse_dictionary(blob, &shape))
                 .map(string_table)
                 .map_err(|error| self.decode_error(row_group, leaf, Some(range), error))?;
             let table = Arc::new(table);
@@ -541,12 +543,9 @@ impl OpenBlock {
     }
 }
 
-/// Dictionaries of numbers stay empty: no block has them, and their pages are read by the library.
-fn string_table(dictionary: Dictionary) -> StringTable {
-    match dictionary.strings() {
-        Some(strings) => StringTable::new(strings.offsets().to_vec(), strings.data().to_vec()),
-        None => StringTable::default(),
-    }
+fn string_table(strings: ByteArrays) -> StringTable {
+    let (offsets, data) = strings.into_parts();
+    StringTable::new(offsets, data)
 }
 
 fn one(mut blobs: Vec<Bytes>) -> Result<Bytes> {

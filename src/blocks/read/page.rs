@@ -9,9 +9,8 @@ use bytes::Bytes;
 use parquet::schema::types::ColumnDescriptor;
 
 pub(crate) use super::compression::Codec;
-pub(crate) use super::dictionary::{Dictionary, DictionaryValues};
 use super::encoding;
-pub(crate) use super::encoding::{ByteArrays, CodeBitmap, CodeSet, Encoding};
+pub(crate) use super::encoding::{ByteArrays, CodeSet, Encoding};
 pub(crate) use super::error::{DecodeError, Result};
 use super::thrift::{PageHeader, PageKind, parse_page_header};
 
@@ -35,6 +34,20 @@ pub(crate) enum Physical {
     F64,
     /// BYTE_ARRAY.
     Bytes,
+}
+
+impl Physical {
+    /// Whether [`DataPage`] decodes values of this type from this encoding.
+    fn decodes(self, encoding: Encoding) -> bool {
+        match encoding {
+            Encoding::Plain => true,
+            // Dictionaries of numbers are rare and Tempo writes none.
+            Encoding::RleDictionary | Encoding::DeltaLengthByteArray => self == Self::Bytes,
+            Encoding::DeltaBinaryPacked => matches!(self, Self::I32 | Self::I64),
+            Encoding::Rle => self == Self::Bool,
+            Encoding::Other(_) => false,
+        }
+    }
 }
 
 /// What a page must be told about its column chunk.
@@ -113,7 +126,8 @@ struct CodeSection<'a> {
 }
 
 impl DataPage {
-    /// Reads the header of a whole page. Decodes nothing yet.
+    /// Reads the header of a whole page. Decodes nothing yet, but refuses at once, as
+    /// [`DecodeError::Unsupported`], what the methods below could not decode later.
     pub(crate) fn parse(bytes: Bytes, shape: &LeafShape) -> Result<Self> {
         let (header, body) = split_page(bytes)?;
         let corrupt = |expected: &str, found: &dyn ToString| {
@@ -138,6 +152,9 @@ impl DataPage {
                 &format_args!("{} and {} bytes", header.rep_len, header.def_len),
             );
         }
+        if !shape.physical.decodes(header.encoding) {
+            return Err(unsupported(header.encoding, shape.physical));
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 shape: *shape,
@@ -147,11 +164,6 @@ impl DataPage {
                 n_values: OnceLock::new(),
             }),
         })
-    }
-
-    /// The page's header.
-    pub(crate) fn header(&self) -> &PageHeader {
-        &self.inner.header
     }
 
     /// How many level entries the page has, nulls and empty lists included.
@@ -202,11 +214,6 @@ impl DataPage {
     pub(crate) fn find_codes(&self, wanted: &CodeSet, hits: &mut Vec<u32>) -> Result<()> {
         let Some(CodeSection { runs, width, n, at }) = self.code_section()? else { return Ok(()) };
         encoding::find_codes(runs, width, n, wanted, hits).map_err(|e| e.shifted(at))
-    }
-
-    /// The values as encoded, decompressed.
-    pub(crate) fn values_section(&self) -> Result<&[u8]> {
-        Ok(&self.sections()?.values)
     }
 
     /// Appends 64-bit integers.
@@ -283,6 +290,7 @@ impl DataPage {
     }
 
     /// Compares the page with the checksum in its header; a page without one passes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the command that verifies blocks"))]
     pub(crate) fn verify_crc(&self) -> Result<()> {
         verify_crc(&self.inner.header, &self.inner.body)
     }
@@ -347,11 +355,13 @@ impl DataPage {
 
     #[cold]
     fn unsupported(&self, encoding: Encoding) -> DecodeError {
-        DecodeError::Unsupported(format!(
-            "encoding {encoding:?} of {:?} values",
-            self.inner.shape.physical
-        ))
+        unsupported(encoding, self.inner.shape.physical)
     }
+}
+
+#[cold]
+fn unsupported(encoding: Encoding, physical: Physical) -> DecodeError {
+    DecodeError::Unsupported(format!("encoding {encoding:?} of {physical:?} values"))
 }
 
 impl Inner {

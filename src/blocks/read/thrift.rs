@@ -245,6 +245,7 @@ pub(crate) fn parse_offset_index(bytes: &[u8]) -> Result<Vec<PageLocation>> {
 }
 
 /// Reads the column index of a column chunk.
+#[cfg_attr(not(test), expect(dead_code, reason = "for pruning pages by value"))]
 pub(crate) fn parse_column_index(bytes: &[u8]) -> Result<ColumnIndex> {
     const WHAT: &str = "column index";
     let mut reader = Compact::new(bytes, WHAT);

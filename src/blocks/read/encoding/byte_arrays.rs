@@ -27,16 +27,6 @@ impl ByteArrays {
         self.offsets.len() - 1
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of all strings together.
-    pub(crate) fn n_bytes(&self) -> usize {
-        self.data.len()
-    }
-
     /// The string at `idx`; `None` past the end.
     #[inline]
     pub(crate) fn get(&self, idx: usize) -> Option<&[u8]> {
@@ -52,25 +42,9 @@ impl ByteArrays {
             .map(|ends| self.data.get(ends[0] as usize..ends[1] as usize).unwrap_or_default())
     }
 
-    /// Where each string ends: one more offset than strings, as in an Arrow array.
-    pub(crate) fn offsets(&self) -> &[u32] {
-        &self.offsets
-    }
-
-    /// The bytes of all strings.
-    pub(crate) fn data(&self) -> &[u8] {
-        &self.data
-    }
-
     /// Gives up the offsets and the bytes.
     pub(crate) fn into_parts(self) -> (Vec<u32>, Vec<u8>) {
         (self.offsets, self.data)
-    }
-
-    /// Forgets the strings and keeps the buffers.
-    pub(crate) fn clear(&mut self) {
-        self.offsets.truncate(1);
-        self.data.clear();
     }
 
     /// Appends one string; fails when the buffer would pass 4 GiB.

@@ -67,11 +67,6 @@ impl CodeBitmap {
         self.words.iter().all(|&word| word == 0)
     }
 
-    /// How many codes the set holds.
-    pub(crate) fn len(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
     /// The codes in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
         (0_u32..).zip(&self.words).flat_map(|(idx, &word)| {

@@ -7,7 +7,6 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::super::library::{Values, read_leaf};
-use super::super::page::{Dictionary, LeafShape};
 use super::super::thrift::{PageKind, parse_column_index, parse_offset_index};
 use super::{decode_chunk, pages};
 
@@ -151,28 +150,4 @@ fn page_indexes_read_as_the_library_reads_them() {
             }
         }
     }
-}
-
-#[test]
-fn a_dictionary_finds_each_of_its_strings() {
-    let fixture = &fixtures()[0];
-    let mut n_strings = 0;
-    for (leaf, column) in fixture.meta.row_group(0).columns().iter().enumerate() {
-        let Some((_, bytes)) = pages(&fixture.chunk(0, leaf))
-            .into_iter()
-            .find(|(kind, _)| *kind == PageKind::Dictionary)
-        else {
-            continue;
-        };
-        let shape = LeafShape::of(column.column_descr(), column.compression()).unwrap();
-        let dictionary = Dictionary::parse(bytes, &shape).unwrap();
-        for (code, value) in (0..).zip(dictionary.iter()) {
-            assert_eq!(dictionary.find(value), Some(code));
-            assert_eq!(dictionary.get(code), Some(value));
-            n_strings += 1;
-        }
-        assert_eq!(dictionary.get(u32::try_from(dictionary.len()).unwrap()), None);
-        assert_eq!(dictionary.find(b"no such string"), None);
-    }
-    assert!(n_strings > 50);
 }

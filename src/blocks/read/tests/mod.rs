@@ -8,11 +8,9 @@ mod generated;
 use bytes::Bytes;
 use parquet::file::metadata::ColumnChunkMetaData;
 
+use super::dictionary::parse_dictionary;
 use super::library::{LeafValues, Values};
-use super::page::{
-    ByteArrays, CodeSet, DataPage, Dictionary, DictionaryValues, Encoding, LeafShape, Physical,
-    Result,
-};
+use super::page::{ByteArrays, CodeSet, DataPage, Encoding, LeafShape, Physical, Result};
 use super::thrift::{PageKind, parse_page_header};
 
 /// The pages of a column chunk, cut out by walking from header to header.
@@ -41,7 +39,7 @@ fn decode_chunk(chunk: &Bytes, meta: &ColumnChunkMetaData) -> Result<LeafValues>
     };
     for (kind, bytes) in pages(chunk) {
         if kind == PageKind::Dictionary {
-            dictionary = Some(Dictionary::parse(bytes, &shape)?);
+            dictionary = Some(parse_dictionary(bytes, &shape)?);
             continue;
         }
         let page = DataPage::parse(bytes, &shape)?;
@@ -60,7 +58,7 @@ fn decode_chunk(chunk: &Bytes, meta: &ColumnChunkMetaData) -> Result<LeafValues>
 
 fn decode_values(
     page: &DataPage,
-    dictionary: Option<&Dictionary>,
+    dictionary: Option<&ByteArrays>,
     n_values: usize,
     values: &mut Values,
 ) -> Result<()> {
@@ -78,18 +76,9 @@ fn decode_values(
     assert_eq!(codes.len(), n_values);
     check_find(page, &codes);
     let dictionary = dictionary.expect("a page of codes follows a dictionary");
+    let Values::Bytes(values) = values else { panic!("only strings are read from codes") };
     for &code in &codes {
-        let idx = code as usize;
-        match (&mut *values, dictionary.values()) {
-            (Values::I32(values), DictionaryValues::I32(entries)) => values.push(entries[idx]),
-            (Values::I64(values), DictionaryValues::I64(entries)) => values.push(entries[idx]),
-            (Values::F64(values), DictionaryValues::F64(entries)) => values.push(entries[idx]),
-            (Values::Bytes(values), DictionaryValues::Bytes(_)) => {
-                let value = dictionary.get(code).unwrap();
-                values.push(value)?;
-            }
-            (values, entries) => panic!("{values:?} from {entries:?}"),
-        }
+        values.push(dictionary.get(code as usize).unwrap())?;
     }
     Ok(())
 }
