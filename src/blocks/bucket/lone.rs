@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Block,
+    blocklist::Warning,
     fetch::At,
     meta::{BlockMeta, FormatVersion},
     store::OpenStore,
@@ -24,8 +25,8 @@ const TAIL_BYTES: u64 = 8;
 /// Largest footer read; a block of 100 GiB has some 30 MB.
 const MAX_FOOTER_BYTES: u64 = 512 << 20;
 
-/// Opens a Parquet file as a block.
-pub(super) async fn open(store: &OpenStore, key: &Path) -> Result<Block> {
+/// Opens a Parquet file as a block. The warning says what cannot be known without a meta.
+pub(super) async fn open(store: &OpenStore, key: &Path) -> Result<(Block, Option<Warning>)> {
     let at = store.at();
     let url = at.url(key);
     let (tail, size_bytes) = tail(at, key, &url).await?;
@@ -50,13 +51,38 @@ pub(super) async fn open(store: &OpenStore, key: &Path) -> Result<Block> {
         dedicated_columns: Vec::new(),
         replication_factor: 1,
     };
-    Ok(Block {
+    let block = Block {
         store: Arc::clone(&store.store),
         store_url: Arc::clone(&store.url),
         data: key.clone(),
         folder: None,
         meta: Arc::new(meta),
-    })
+    };
+    let n_nameless = nameless_columns(&metadata);
+    let warning = (n_nameless > 0).then(|| Warning {
+        key: url,
+        reason: format!(
+            "{n_nameless} dedicated columns hold attributes whose names only the block's meta.json \
+             tells; they are not seen"
+        ),
+    });
+    Ok((block, warning))
+}
+
+/// Dedicated columns with values in them: which attribute each one is stands in the meta alone. In
+/// vParquet5 a column exists only if it was assigned; before, an unassigned one is all null.
+fn nameless_columns(metadata: &ParquetMetaData) -> usize {
+    let schema = metadata.file_metadata().schema_descr();
+    (0..schema.num_columns())
+        .filter(|i| schema.column(*i).path().string().contains(".DedicatedAttributes."))
+        .filter(|i| {
+            metadata.row_groups().iter().any(|group| {
+                let chunk = group.column(*i);
+                let n_nulls = chunk.statistics().and_then(|s| s.null_count_opt());
+                n_nulls != u64::try_from(chunk.num_values()).ok()
+            })
+        })
+        .count()
 }
 
 fn row_count(metadata: &ParquetMetaData) -> u64 {

@@ -123,6 +123,40 @@ fn garbage_is_corrupt_and_names_the_object() {
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
 }
 
+proptest::proptest! {
+    /// Damaged metas are read or refused, never a panic, and what was read can be written and
+    /// judged by time.
+    #[test]
+    fn damaged_metas_never_panic(at in 0_usize..735, byte: u8, insert: bool, start: i64, end: i64) {
+        let mut json = include_bytes!(
+            "../../../testdata/blocks/shop/shop5/2904655c-7134-5dc4-88ef-d24797772124/meta.json"
+        )
+        .to_vec();
+        if insert {
+            json.insert(at % json.len(), byte);
+        } else {
+            let n = json.len();
+            json[at % n] = byte;
+        }
+        if let Ok(ParsedMeta::Block(meta)) = BlockMeta::parse(KEY, &json) {
+            let range = TimeRange { start_unix_nanos: start, end_unix_nanos: end };
+            proptest::prop_assert!(!meta.overlaps(range) || meta.overlaps(TimeRange::ALL));
+            let again = BlockMeta::parse(KEY, &meta.to_json()).unwrap();
+            proptest::prop_assert_eq!(again, ParsedMeta::Block(meta));
+        }
+    }
+
+    #[test]
+    fn written_metas_read_the_same(start: i64, end: i64, objects in 0..i64::MAX) {
+        let mut meta = parse(&with("")).unwrap();
+        meta.start_unix_nanos = start;
+        meta.end_unix_nanos = end;
+        meta.total_objects = objects.unsigned_abs();
+        let again = BlockMeta::parse(KEY, &meta.to_json()).unwrap();
+        proptest::prop_assert_eq!(again, ParsedMeta::Block(meta));
+    }
+}
+
 #[test]
 fn writing_gives_back_what_tempo_wrote() {
     let shop = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/blocks");

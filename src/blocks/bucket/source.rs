@@ -8,7 +8,7 @@ use object_store::{ListResult, ObjectStoreExt as _, path::Path};
 
 use super::{
     Block,
-    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder},
+    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Warning},
     fetch::gunzip,
     lone,
     meta::{BlockMeta, ParsedMeta},
@@ -159,8 +159,11 @@ impl Source {
             SourceKind::Bucket => path::tenant_folder(&place.key, tenant),
             SourceKind::Tenant(own) if own == tenant => place.key.clone(),
             SourceKind::Tenant(own) => return Err(place.no_tenant(tenant, [own.to_string()])),
-            SourceKind::Block => return Ok(only(place.block().await?, options)),
-            SourceKind::Parquet => return Ok(only(place.parquet().await?, options)),
+            SourceKind::Block => return Ok(only(place.block().await?, None, options)),
+            SourceKind::Parquet => {
+                let (block, warning) = place.parquet().await?;
+                return Ok(only(block, warning, options));
+            }
             SourceKind::Otlp(_) => {
                 return Err(Error::Usage {
                     what: "source",
@@ -375,14 +378,14 @@ impl Place {
 
     /// The block a Parquet file is. A `data.parquet` that still lies in its block's folder has a
     /// meta, which names its dedicated columns; nothing else does.
-    async fn parquet(&self) -> Result<Block> {
+    async fn parquet(&self) -> Result<(Block, Option<Warning>)> {
         if self.key.filename() == Some(path::DATA)
             && let Some(folder) = self.key.parent()
         {
             let folder = Self { store: self.store.clone(), key: folder };
             match folder.block().await {
                 Err(Error::NotFound { .. }) => {}
-                result => return result,
+                result => return result.map(|block| (block, None)),
             }
         }
         lone::open(&self.store, &self.key).await
@@ -416,8 +419,8 @@ fn contents(below: &ListResult) -> String {
     }
 }
 
-fn only(block: Block, options: &BlocklistOptions) -> Blocklist {
-    let mut list = Blocklist { blocks: vec![block], warnings: Vec::new() };
+fn only(block: Block, warning: Option<Warning>, options: &BlocklistOptions) -> Blocklist {
+    let mut list = Blocklist { blocks: vec![block], warnings: warning.into_iter().collect() };
     if let Some(range) = options.range {
         list.prune(range);
     }

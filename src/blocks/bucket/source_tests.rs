@@ -235,21 +235,51 @@ async fn a_stale_index_does_not_hide_new_blocks() {
 #[tokio::test]
 async fn a_lone_parquet_file_is_a_block() {
     let folder = tempfile::tempdir().unwrap();
-    for (tenant, id, version, n_groups) in [
-        ("shop3", "6cd6c973-79ce-5393-8142-1d7c944f8a05", "vParquet3", 6),
-        ("shop4", "4c581ad0-196a-5625-9db0-f2bf4311d5c3", "vParquet4", 5),
-        ("shop5", SHOP5[0], "vParquet5", 8),
+    let warned = |version: &str| {
+        format!(
+            "fixtures/{version}/synthetic/{}-0000-4000-8000-000000000001",
+            version[8..].repeat(8)
+        )
+    };
+    for (block, version, n_rows, n_groups, n_nameless) in [
+        ("shop/shop3/6cd6c973-79ce-5393-8142-1d7c944f8a05".to_owned(), "vParquet3", 250, 6, 0),
+        ("shop/shop4/4c581ad0-196a-5625-9db0-f2bf4311d5c3".to_owned(), "vParquet4", 250, 5, 0),
+        // Fourteen columns, five of them without a value.
+        (format!("shop/shop5/{}", SHOP5[0]), "vParquet5", 250, 8, 9),
+        (warned("vParquet3"), "vParquet3", 52, 5, 2),
+        (warned("vParquet4"), "vParquet4", 52, 4, 2),
+        (warned("vParquet5"), "vParquet5", 52, 5, 10),
     ] {
-        let file = folder.path().join(format!("{tenant}.parquet"));
-        let original = format!("{TESTDATA}/blocks/shop/{tenant}/{id}/data.parquet");
+        let file = folder.path().join("lone.parquet");
+        let original = format!("{TESTDATA}/blocks/{block}/data.parquet");
         std::fs::copy(original, &file).unwrap();
         let source = open(file.to_str().unwrap()).await.unwrap();
         let list = source.blocks(&TenantId::single(), &BlocklistOptions::default()).await.unwrap();
         let meta = &list.blocks[0].meta;
         assert_eq!(meta.version.as_str(), version);
-        assert_eq!((meta.total_objects, meta.total_records), (250, n_groups));
+        assert_eq!((meta.total_objects, meta.total_records), (n_rows, n_groups), "{block}");
         assert_eq!(meta.size_bytes, std::fs::metadata(&file).unwrap().len());
         assert_eq!((meta.start_unix_nanos, meta.end_unix_nanos), (0, i64::MAX));
+        let warnings: Vec<_> = list.warnings.iter().map(|w| w.reason.as_str()).collect();
+        match (n_nameless, warnings.as_slice()) {
+            (0, []) => {}
+            (n, [reason]) => assert!(reason.starts_with(&format!("{n} dedicated")), "{reason}"),
+            (_, warnings) => panic!("{block}: {warnings:?}"),
+        }
+    }
+}
+
+/// What a plan notes of a block is enough for another process to find it.
+#[tokio::test]
+async fn a_store_opens_again_by_the_url_a_block_carries() {
+    for url in ["sample:".to_owned(), format!("{TESTDATA}/blocks/shop/shop5")] {
+        let source = open(&url).await.unwrap();
+        let tenant = source.tenant(None).await.unwrap();
+        let list = source.blocks(&tenant, &BlocklistOptions::default()).await.unwrap();
+        let block = &list.blocks[0];
+        let again = OpenStore::open(&block.store_url, &SourceOptions::default()).await.unwrap();
+        assert_eq!(again.url, block.store_url);
+        assert_eq!(again.store.head(&block.data).await.unwrap().size, block.meta.size_bytes);
     }
 }
 
