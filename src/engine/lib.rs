@@ -2,6 +2,7 @@
 //! nothing and opens no socket.
 
 pub mod error;
+mod evaluate;
 pub mod options;
 pub mod outcome;
 pub mod search;

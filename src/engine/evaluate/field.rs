@@ -1,0 +1,653 @@
+//! Expressions over the spans of a batch: conditions as masks, everything else value by value. An
+//! expression that reads events (links) is evaluated on rows of span and event (link): a filter
+//! holds for a span if it holds for some of them (`traceql.md` 5.10).
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use traceql_blocks::model::nested_set::{NestedSet, SpanLink, number_spans};
+use traceql_blocks::read::batch::TraceData;
+use traceql_blocks::read::leaf::Demand;
+use traceql_blocks::read::mask::Mask;
+use traceql_blocks::read::predicate::{Comparison, Literal, Predicate};
+use traceql_blocks::read::structure::Structure;
+use traceql_blocks::read::values::{ColumnData, ValueRef};
+use traceql_blocks::schema::{Column, Level};
+use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic, Static};
+
+use super::compile::{
+    BoolNode, Filter, Program, TestKind, ValueNode, field_level, intrinsic_column,
+};
+use super::value::{Val, arithmetic, compare, matches};
+
+/// No row: the span has no parent, or no event.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A batch together with the program that runs on it.
+pub(crate) struct Batch<'a> {
+    pub(crate) data: &'a dyn TraceData,
+    pub(crate) program: &'a Program,
+    /// Traces that can still be part of the answer; others are not decoded.
+    pub(crate) traces: Mask,
+    pub(crate) structure: Arc<Structure>,
+    /// Conditions that are not tested yet: they may hold or not. For narrowing only.
+    pub(crate) maybe: Option<&'a dyn Fn(&Column) -> bool>,
+    family: OnceCell<Arc<Vec<NestedSet>>>,
+}
+
+/// The rows an expression is evaluated on.
+pub(crate) struct Rows {
+    /// Span of each row; `None`: rows are spans.
+    pub(crate) spans: Option<Vec<u32>>,
+    /// Event of each row, [`NONE`] for none.
+    events: Option<Vec<u32>>,
+    links: Option<Vec<u32>>,
+    n: usize,
+}
+
+/// Rows for which an expression is true, and rows for which it is false; the rest is nil. When
+/// narrowing, both are supersets.
+pub(crate) struct Truth {
+    pub(crate) yes: Mask,
+    pub(crate) no: Mask,
+}
+
+impl Truth {
+    fn of(yes: Mask) -> Self {
+        let no = yes.clone().not();
+        Self { yes, no }
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(
+        data: &'a dyn TraceData,
+        program: &'a Program,
+        traces: Mask,
+    ) -> Demand<Self> {
+        let structure = data.structure()?;
+        Ok(Self { data, program, traces, structure, maybe: None, family: OnceCell::new() })
+    }
+
+    pub(crate) fn n_spans(&self) -> usize {
+        self.structure.n_spans()
+    }
+
+    /// Spans of the traces that can still be part of the answer.
+    pub(crate) fn candidate_spans(&self) -> Mask {
+        let mut spans = Mask::none(self.n_spans());
+        for trace in self.traces.ones() {
+            spans.set_range(self.structure.trace_spans.range(trace));
+        }
+        spans
+    }
+
+    /// Spans for which a filter holds. Spans of other traces may be among them.
+    pub(crate) fn filter(&self, filter: &Filter) -> Demand<Mask> {
+        let rows = self.rows(filter.over_events, filter.over_links)?;
+        let truth = self.bool(&filter.body, &rows)?;
+        let Some(spans) = &rows.spans else { return Ok(truth.yes) };
+        let mut mask = Mask::none(self.n_spans());
+        truth.yes.ones().for_each(|row| mask.set(spans[row] as usize));
+        Ok(mask)
+    }
+
+    /// One row per span.
+    pub(crate) fn span_rows(&self) -> Rows {
+        Rows { spans: None, events: None, links: None, n: self.n_spans() }
+    }
+
+    fn rows(&self, over_events: bool, over_links: bool) -> Demand<Rows> {
+        if !over_events && !over_links {
+            return Ok(self.span_rows());
+        }
+        let events = if over_events { Some(self.data.span_events()?) } else { None };
+        let links = if over_links { Some(self.data.span_links()?) } else { None };
+        let mut rows = Rows {
+            spans: Some(Vec::new()),
+            events: over_events.then(Vec::new),
+            links: over_links.then(Vec::new),
+            n: 0,
+        };
+        let (mut span_of, mut event_of, mut link_of) = (Vec::new(), Vec::new(), Vec::new());
+        let children = |offsets: &Option<Arc<traceql_blocks::read::structure::Offsets>>, span| {
+            let range = offsets.as_ref().map_or(0..0, |offsets| offsets.range(span));
+            // A span without events still has one row, on which event fields are nil.
+            if range.is_empty() { vec![NONE] } else { range.map(row_number).collect() }
+        };
+        for trace in self.traces.ones() {
+            for span in self.structure.trace_spans.range(trace) {
+                for event in children(&events, span) {
+                    for link in children(&links, span) {
+                        span_of.push(row_number(span));
+                        event_of.push(event);
+                        link_of.push(link);
+                    }
+                }
+            }
+        }
+        rows.n = span_of.len();
+        rows.spans = Some(span_of);
+        rows.events = over_events.then_some(event_of);
+        rows.links = over_links.then_some(link_of);
+        Ok(rows)
+    }
+
+    /// One row per event (link) of the batch.
+    pub(crate) fn child_rows(&self, level: Level) -> Demand<Rows> {
+        let children = match level {
+            Level::Event => self.data.span_events()?,
+            _ => self.data.span_links()?,
+        };
+        let mut spans = Vec::with_capacity(children.n_children());
+        for span in 0..self.n_spans() {
+            spans.extend(children.range(span).map(|_| row_number(span)));
+        }
+        let own: Vec<u32> = (0..children.n_children()).map(row_number).collect();
+        let (events, links) =
+            if level == Level::Event { (Some(own), None) } else { (None, Some(own)) };
+        Ok(Rows { n: spans.len(), spans: Some(spans), events, links })
+    }
+
+    /// The row of a level for each row; `None` if they are the same rows.
+    fn map(&self, rows: &Rows, level: Level, of_parent: bool) -> Demand<Option<Vec<u32>>> {
+        let by_span: Option<Cow<'_, [u32]>> = match level {
+            Level::Span => None,
+            Level::Trace => Some(Cow::Borrowed(&self.structure.span_trace)),
+            Level::Resource => Some(Cow::Borrowed(&self.structure.span_resource)),
+            Level::Scope => Some(Cow::Borrowed(&self.structure.span_scope)),
+            Level::Event => {
+                return Ok(Some(match &rows.events {
+                    Some(events) => events.clone(),
+                    None => self.first_children(&*self.data.span_events()?),
+                }));
+            }
+            Level::Link => {
+                return Ok(Some(match &rows.links {
+                    Some(links) => links.clone(),
+                    None => self.first_children(&*self.data.span_links()?),
+                }));
+            }
+        };
+        let parents = if of_parent { Some(self.parents()?) } else { None };
+        if by_span.is_none() && parents.is_none() {
+            return Ok(rows.spans.clone());
+        }
+        let of_span = |span: u32| {
+            let span = match &parents {
+                Some(parents) => parents.get(span as usize).copied().unwrap_or(NONE),
+                None => span,
+            };
+            match &by_span {
+                Some(by_span) => by_span.get(span as usize).copied().unwrap_or(NONE),
+                None => span,
+            }
+        };
+        Ok(Some(match &rows.spans {
+            Some(spans) => spans.iter().map(|span| of_span(*span)).collect(),
+            None => (0..rows.n).map(|span| of_span(row_number(span))).collect(),
+        }))
+    }
+
+    /// Where an expression is evaluated once per span, an event field is the first event's.
+    fn first_children(&self, children: &traceql_blocks::read::structure::Offsets) -> Vec<u32> {
+        (0..self.n_spans())
+            .map(|span| {
+                let range = children.range(span);
+                if range.is_empty() { NONE } else { row_number(range.start) }
+            })
+            .collect()
+    }
+
+    /// Parents and child counts from the ids: true where a block's own numbers are not.
+    pub(crate) fn family(&self) -> Demand<Arc<Vec<NestedSet>>> {
+        if let Some(family) = self.family.get() {
+            return Ok(Arc::clone(family));
+        }
+        let ids = self.data.column(&Column::SpanId, &self.traces);
+        let parents = self.data.column(&Column::ParentSpanId, &self.traces);
+        let kinds = self.data.column(&Column::Kind, &self.traces);
+        let (ids, parents, kinds) = (ids?, parents?, kinds?);
+        let mut family = vec![NestedSet::default(); self.n_spans()];
+        for trace in self.traces.ones() {
+            let spans = self.structure.trace_spans.range(trace);
+            let links: Vec<SpanLink<'_>> = spans
+                .clone()
+                .map(|span| SpanLink {
+                    span_id: bytes_of(&ids, span),
+                    parent_span_id: bytes_of(&parents, span),
+                    kind: match kinds.get(span) {
+                        ValueRef::Int(kind) => i32::try_from(kind).unwrap_or(0),
+                        _ => 0,
+                    },
+                })
+                .collect();
+            let base = row_number(spans.start);
+            for (span, mut set) in spans.zip(number_spans(&links)) {
+                set.parent_index = set.parent_index.map(|parent| parent + base);
+                family[span] = set;
+            }
+        }
+        let family = Arc::new(family);
+        Ok(Arc::clone(self.family.get_or_init(|| family)))
+    }
+
+    /// Parent span of each span, [`NONE`] without one.
+    pub(crate) fn parents(&self) -> Demand<Vec<u32>> {
+        Ok(self.family()?.iter().map(|set| set.parent_index.unwrap_or(NONE)).collect())
+    }
+
+    pub(crate) fn bool(&self, node: &BoolNode, rows: &Rows) -> Demand<Truth> {
+        Ok(match node {
+            BoolNode::Constant(true) => Truth::of(Mask::all(rows.n)),
+            BoolNode::Constant(false) => Truth::of(Mask::none(rows.n)),
+            BoolNode::Test(number) => {
+                if self.is_maybe(*number) {
+                    return Ok(Truth { yes: Mask::all(rows.n), no: Mask::all(rows.n) });
+                }
+                Truth::of(self.test(*number, rows)?)
+            }
+            // Both sides are asked before a fault is reported, so that one fetch serves both.
+            BoolNode::And(left, right) => {
+                let (left, right) = (self.bool(left, rows), self.bool(right, rows));
+                let (mut left, right) = (left?, right?);
+                left.yes.and(&right.yes);
+                // An operand that is no bool makes the result false (5.7).
+                let no = if self.maybe.is_some() {
+                    left.no.or(&right.no);
+                    left.no
+                } else {
+                    left.yes.clone().not()
+                };
+                Truth { yes: left.yes, no }
+            }
+            BoolNode::Or(left, right) => {
+                let (left, right) = (self.bool(left, rows), self.bool(right, rows));
+                let (left, right) = (left?, right?);
+                let (mut yes, mut no) = (left.yes, left.no);
+                if self.maybe.is_some() {
+                    yes.or(&right.yes);
+                    no.and(&right.no);
+                } else {
+                    // `true || nil` is false: both operands must be bools.
+                    let mut bools = yes.clone();
+                    bools.or(&no);
+                    let mut others = right.yes.clone();
+                    others.or(&right.no);
+                    bools.and(&others);
+                    yes.or(&right.yes);
+                    yes.and(&bools);
+                    no = yes.clone().not();
+                }
+                Truth { yes, no }
+            }
+            BoolNode::Not(operand) => {
+                let truth = self.bool(operand, rows)?;
+                Truth { yes: truth.no, no: truth.yes }
+            }
+            BoolNode::Truth(_)
+            | BoolNode::Compare { .. }
+            | BoolNode::Match { .. }
+            | BoolNode::Exists(_)
+                if self.maybe.is_some() =>
+            {
+                Truth { yes: Mask::all(rows.n), no: Mask::all(rows.n) }
+            }
+            BoolNode::Truth(value) => {
+                let value = self.reader(value, rows)?;
+                let mut truth = Truth { yes: Mask::none(rows.n), no: Mask::none(rows.n) };
+                for row in 0..rows.n {
+                    match value.get(row) {
+                        Val::Bool(true) => truth.yes.set(row),
+                        Val::Bool(false) => truth.no.set(row),
+                        _ => {}
+                    }
+                }
+                truth
+            }
+            BoolNode::Compare { left, op, right } => {
+                let (left, right) = (self.reader(left, rows), self.reader(right, rows));
+                let (left, right) = (left?, right?);
+                Truth::of(Mask::from_fn(rows.n, |row| {
+                    compare(&left.get(row), *op, &right.get(row))
+                }))
+            }
+            BoolNode::Match { left, regex, negated } => {
+                let left = self.reader(left, rows)?;
+                Truth::of(Mask::from_fn(rows.n, |row| matches(&left.get(row), regex, *negated)))
+            }
+            BoolNode::Exists(value) => {
+                let value = self.reader(value, rows)?;
+                Truth::of(Mask::from_fn(rows.n, |row| !value.get(row).is_nil()))
+            }
+        })
+    }
+
+    fn is_maybe(&self, test: usize) -> bool {
+        let Some(maybe) = self.maybe else { return false };
+        let test = &self.program.tests[test];
+        let condition = |number: usize| maybe(&self.program.conditions[number].column);
+        test.field.of_parent
+            || match &test.what {
+                TestKind::Column(number) => condition(*number),
+                TestKind::Unscoped { span, resource, .. } => condition(*span) || condition(*resource),
+                TestKind::Missing { keys } => keys.iter().any(|key| condition(*key)),
+                TestKind::Always | TestKind::Never => false,
+                TestKind::Id { .. }
+                | TestKind::ChildCount(_)
+                | TestKind::NoParent(_)
+                | TestKind::RowExists(_) => true,
+            }
+    }
+
+    /// Rows for which a test holds.
+    pub(crate) fn test(&self, number: usize, rows: &Rows) -> Demand<Mask> {
+        let test = &self.program.tests[number];
+        let of_parent = test.field.of_parent;
+        match &test.what {
+            TestKind::Always => Ok(Mask::all(rows.n)),
+            TestKind::Never => Ok(Mask::none(rows.n)),
+            TestKind::Column(number) => self.condition(*number, rows, of_parent),
+            TestKind::Unscoped { span, span_key, resource } => {
+                let own = self.condition(*span, rows, of_parent);
+                let hides = self.condition(*span_key, rows, of_parent);
+                let resource = self.condition(*resource, rows, of_parent);
+                let (mut mask, hides, mut outer) = (own?, hides?, resource?);
+                outer.and_not(&hides);
+                mask.or(&outer);
+                Ok(mask)
+            }
+            TestKind::Missing { keys } => {
+                let have: Vec<Demand<Mask>> =
+                    keys.iter().map(|key| self.condition(*key, rows, of_parent)).collect();
+                let mut mask = Mask::all(rows.n);
+                for keys in have {
+                    mask.and_not(&keys?);
+                }
+                // No event at all is not an event without the key (5.10).
+                let level = field_level(&test.field);
+                if matches!(level, Level::Event | Level::Link) {
+                    mask.and(&self.row_exists(level, rows)?);
+                }
+                Ok(mask)
+            }
+            TestKind::RowExists(level) => self.row_exists(*level, rows),
+            TestKind::NoParent(wanted) => {
+                let map = self.map(rows, Level::Span, true)?.unwrap_or_default();
+                Ok(Mask::from_fn(rows.n, |row| (map[row] == NONE) == *wanted))
+            }
+            TestKind::ChildCount(predicate) => {
+                let family = self.family()?;
+                let map = self.map(rows, Level::Span, of_parent)?;
+                Ok(Mask::from_fn(rows.n, |row| {
+                    at(map.as_deref(), row).is_some_and(|span| {
+                        predicate.test_int(i64::from(family[span].child_count))
+                    })
+                }))
+            }
+            TestKind::Id { id, predicate } => {
+                let Some(column) = intrinsic_column(*id) else { return Ok(Mask::none(rows.n)) };
+                let data = self.data.column(&column, &self.traces)?;
+                let map = self.map(rows, column.level(), of_parent)?;
+                Ok(Mask::from_fn(rows.n, |row| {
+                    let Some(row) = at(map.as_deref(), row) else { return false };
+                    let ValueRef::Bytes(bytes) = data.get(row) else { return false };
+                    test_id(*id, bytes, predicate)
+                }))
+            }
+        }
+    }
+
+    fn row_exists(&self, level: Level, rows: &Rows) -> Demand<Mask> {
+        let map = self.map(rows, level, false)?.unwrap_or_default();
+        Ok(Mask::from_fn(rows.n, |row| map.get(row).is_some_and(|child| *child != NONE)))
+    }
+
+    fn condition(&self, number: usize, rows: &Rows, of_parent: bool) -> Demand<Mask> {
+        let condition = &self.program.conditions[number];
+        let mask = self.data.test(condition, &self.traces)?;
+        Ok(match self.map(rows, condition.column.level(), of_parent)? {
+            None => mask,
+            Some(map) => Mask::from_fn(rows.n, |row| {
+                let child = map[row] as usize;
+                child < mask.len() && mask.get(child)
+            }),
+        })
+    }
+
+    /// Prepares a value expression: its columns are decoded, so that reading a row cannot fail.
+    pub(crate) fn reader<'b>(&'b self, node: &'b ValueNode, rows: &Rows) -> Demand<Reader<'b>> {
+        Ok(match node {
+            ValueNode::Static(literal) => Reader::Static(literal),
+            ValueNode::Field(number) => {
+                Reader::Field(self.field(&self.program.fields[*number], rows)?)
+            }
+            ValueNode::Negate(operand) => Reader::Negate(Box::new(self.reader(operand, rows)?)),
+            ValueNode::Arithmetic { left, op, right } => {
+                let (left, right) = (self.reader(left, rows), self.reader(right, rows));
+                Reader::Arithmetic { left: Box::new(left?), op: *op, right: Box::new(right?) }
+            }
+            ValueNode::Bool(node) => Reader::Bool(self.bool(node, rows)?),
+        })
+    }
+
+    /// Prepares a field.
+    pub(crate) fn field(&self, field: &Field, rows: &Rows) -> Demand<FieldReader> {
+        let of_parent = field.of_parent;
+        Ok(match &field.name {
+            FieldName::Parent => FieldReader::Nil,
+            FieldName::Attribute { scope: AttributeScope::Unscoped, key } => {
+                let column = |level| {
+                    self.data.column(&Column::Attribute(level, key.clone()), &self.traces)
+                };
+                let (span, resource) = (column(Level::Span), column(Level::Resource));
+                FieldReader::Unscoped {
+                    span: span?,
+                    spans: self.map(rows, Level::Span, of_parent)?,
+                    resource: resource?,
+                    resources: self.map(rows, Level::Resource, of_parent)?,
+                }
+            }
+            FieldName::Attribute { scope, key } => {
+                let level = super::compile::level(*scope);
+                let data = self.data.column(&Column::Attribute(level, key.clone()), &self.traces)?;
+                let map = match level {
+                    // Once per span, the first event that has the key counts.
+                    Level::Event if rows.events.is_none() => {
+                        Some(self.first_with_key(&data, &*self.data.span_events()?))
+                    }
+                    Level::Link if rows.links.is_none() => {
+                        Some(self.first_with_key(&data, &*self.data.span_links()?))
+                    }
+                    _ => self.map(rows, level, of_parent)?,
+                };
+                FieldReader::Attribute { data, map }
+            }
+            FieldName::Intrinsic(Intrinsic::SpanChildCount) => FieldReader::ChildCount {
+                family: self.family()?,
+                map: self.map(rows, Level::Span, of_parent)?,
+            },
+            FieldName::Intrinsic(intrinsic) => {
+                let Some(column) = intrinsic_column(*intrinsic) else { return Ok(FieldReader::Nil) };
+                FieldReader::Intrinsic {
+                    intrinsic: *intrinsic,
+                    data: self.data.column(&column, &self.traces)?,
+                    map: self.map(rows, column.level(), of_parent)?,
+                }
+            }
+        })
+    }
+
+    fn first_with_key(
+        &self,
+        data: &ColumnData,
+        children: &traceql_blocks::read::structure::Offsets,
+    ) -> Vec<u32> {
+        let mut first = vec![NONE; self.n_spans()];
+        let ColumnData::Attribute(column) = data else { return first };
+        let mut rows = column.rows.iter().copied().peekable();
+        for (span, first) in first.iter_mut().enumerate() {
+            let range = children.range(span);
+            while rows.peek().is_some_and(|row| (*row as usize) < range.start) {
+                rows.next();
+            }
+            if let Some(row) = rows.peek().filter(|row| (**row as usize) < range.end) {
+                *first = *row;
+            }
+        }
+        first
+    }
+}
+
+fn bytes_of(column: &ColumnData, row: usize) -> &[u8] {
+    match column.get(row) {
+        ValueRef::Bytes(bytes) => bytes,
+        _ => &[],
+    }
+}
+
+/// A prepared value expression.
+pub(crate) enum Reader<'a> {
+    Static(&'a Static),
+    Field(FieldReader),
+    Negate(Box<Self>),
+    Arithmetic {
+        left: Box<Self>,
+        op: traceql_language::analyze::ir::Arithmetic,
+        right: Box<Self>,
+    },
+    Bool(Truth),
+}
+
+impl Reader<'_> {
+    pub(crate) fn get(&self, row: usize) -> Val<'_> {
+        match self {
+            Self::Static(literal) => Val::literal(literal),
+            Self::Field(field) => field.get(row),
+            Self::Negate(operand) => match operand.get(row) {
+                Val::Int(v) => Val::Int(v.wrapping_neg()),
+                Val::Duration(v) => Val::Duration(v.wrapping_neg()),
+                Val::Float(v) => Val::Float(-v),
+                _ => Val::Nil,
+            },
+            Self::Arithmetic { left, op, right } => {
+                arithmetic(&left.get(row), *op, &right.get(row))
+            }
+            Self::Bool(truth) => {
+                if truth.yes.get(row) {
+                    Val::Bool(true)
+                } else if truth.no.get(row) {
+                    Val::Bool(false)
+                } else {
+                    Val::Nil
+                }
+            }
+        }
+    }
+}
+
+/// A prepared field. Maps lead from rows to rows of the column; `None`: they are the same.
+pub(crate) enum FieldReader {
+    Nil,
+    Intrinsic { intrinsic: Intrinsic, data: Arc<ColumnData>, map: Option<Vec<u32>> },
+    Attribute { data: Arc<ColumnData>, map: Option<Vec<u32>> },
+    Unscoped {
+        span: Arc<ColumnData>,
+        spans: Option<Vec<u32>>,
+        resource: Arc<ColumnData>,
+        resources: Option<Vec<u32>>,
+    },
+    ChildCount { family: Arc<Vec<NestedSet>>, map: Option<Vec<u32>> },
+}
+
+impl FieldReader {
+    pub(crate) fn get(&self, row: usize) -> Val<'_> {
+        match self {
+            Self::Nil => Val::Nil,
+            Self::Attribute { data, map } => {
+                at(map.as_deref(), row).map_or(Val::Nil, |row| Val::attribute(data.get(row)))
+            }
+            Self::Unscoped { span, spans, resource, resources } => {
+                let own = at(spans.as_deref(), row).map_or(ValueRef::Nil, |row| span.get(row));
+                match own {
+                    ValueRef::Nil => at(resources.as_deref(), row)
+                        .map_or(Val::Nil, |row| Val::attribute(resource.get(row))),
+                    own => Val::attribute(own),
+                }
+            }
+            Self::ChildCount { family, map } => at(map.as_deref(), row)
+                .map_or(Val::Nil, |span| Val::Int(i64::from(family[span].child_count))),
+            Self::Intrinsic { intrinsic, data, map } => match at(map.as_deref(), row) {
+                Some(row) => intrinsic_value(*intrinsic, data.get(row)),
+                // Read without a comparison these have defaults on spans without events (5.10).
+                None => match intrinsic {
+                    Intrinsic::EventName => Val::Bytes(Cow::Borrowed(b"")),
+                    Intrinsic::EventTimeSinceStart => Val::Duration(0),
+                    _ => Val::Nil,
+                },
+            },
+        }
+    }
+}
+
+fn at(map: Option<&[u32]>, row: usize) -> Option<usize> {
+    match map {
+        None => Some(row),
+        Some(map) => map.get(row).filter(|row| **row != NONE).map(|row| *row as usize),
+    }
+}
+
+fn intrinsic_value(intrinsic: Intrinsic, value: ValueRef<'_>) -> Val<'_> {
+    match (intrinsic, value) {
+        (
+            Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart,
+            ValueRef::Int(v),
+        ) => Val::Duration(v),
+        (Intrinsic::Status, ValueRef::Int(v)) => Val::Status(v),
+        (Intrinsic::Kind, ValueRef::Int(v)) => Val::Kind(v),
+        (_, ValueRef::Int(v)) => Val::Int(v),
+        (Intrinsic::TraceId | Intrinsic::LinkTraceId, ValueRef::Bytes(v)) => {
+            Val::Bytes(Cow::Owned(trace_id_text(v)))
+        }
+        (Intrinsic::SpanId | Intrinsic::LinkSpanId, ValueRef::Bytes(v)) => {
+            Val::Bytes(Cow::Owned(hex(v)))
+        }
+        (Intrinsic::SpanParentId, ValueRef::Bytes(v)) => {
+            if v.is_empty() { Val::Nil } else { Val::Bytes(Cow::Owned(hex(v))) }
+        }
+        (_, ValueRef::Bytes(v)) => Val::Bytes(Cow::Borrowed(v)),
+        _ => Val::Nil,
+    }
+}
+
+/// Ids are compared as the text the language shows (5.11). A span without parent equals
+/// `"0000000000000000"` and satisfies nothing else.
+fn test_id(id: Intrinsic, bytes: &[u8], predicate: &Predicate) -> bool {
+    match id {
+        Intrinsic::SpanParentId if bytes.is_empty() => matches!(
+            predicate,
+            Predicate::Compare(Comparison::Equal, Literal::Bytes(text)) if text == b"0000000000000000"
+        ),
+        Intrinsic::TraceId | Intrinsic::LinkTraceId => predicate.test_bytes(&trace_id_text(bytes)),
+        _ => predicate.test_bytes(&hex(bytes)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .collect()
+}
+
+fn trace_id_text(bytes: &[u8]) -> Vec<u8> {
+    let text = hex(bytes);
+    let zeros = text.iter().take_while(|digit| **digit == b'0').count();
+    text[zeros..].to_vec()
+}
+
+pub(crate) fn row_number(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(NONE)
+}

@@ -1,0 +1,9 @@
+//! Evaluation of a pipeline over batches of whole traces: mask algebra, no joins, no I/O. Decides
+//! alone what matches; pruning only spares it work.
+
+pub(crate) mod compile;
+pub(crate) mod field;
+pub(crate) mod pipeline;
+pub(crate) mod result;
+mod structural;
+pub(crate) mod value;

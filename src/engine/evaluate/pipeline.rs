@@ -1,0 +1,562 @@
+//! Stages over the spansets of a batch (`traceql.md` 7). As long as every trace has one spanset
+//! without values, the spansets of all traces together are one mask.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use traceql_blocks::read::leaf::{Demand, Fault};
+use traceql_blocks::read::mask::Mask;
+use traceql_blocks::read::predicate::Comparison;
+use traceql_blocks::read::values::ColumnData;
+use traceql_blocks::schema::Column;
+use traceql_language::analyze::ir::{AggregateFunction, SpansetOp, StructuralMode};
+
+use super::compile::{AggregateNode, ScalarNode, SpansetNode, StageNode, ValueNode};
+use super::field::{Batch, Reader};
+use super::structural::{NestedSets, apply};
+use super::value::{Val, arithmetic, compare, total_order};
+use crate::error::Error;
+use crate::search::Value;
+
+/// Spans of one trace that matched, with the values the pipeline has named.
+#[derive(Clone, Debug)]
+pub(crate) struct Spanset {
+    pub(crate) trace: u32,
+    /// In storage order.
+    pub(crate) spans: Vec<u32>,
+    pub(crate) values: Vec<(String, Value)>,
+}
+
+/// What flows between stages.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    /// One spanset per trace that has a span in the mask, without values.
+    Mask(Mask),
+    /// Spansets by ascending trace.
+    Sets(Vec<Spanset>),
+}
+
+/// What stopped evaluation: data must be fetched, or the query cannot be evaluated on this data.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Fault(Fault),
+    Query(Error),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+type Run<T> = Result<T, Stop>;
+
+impl Batch<'_> {
+    /// Runs the whole pipeline on the candidate traces.
+    pub(crate) fn run(&self) -> Run<Flow> {
+        let input = Flow::Mask(self.candidate_spans());
+        self.stages(&self.program.stages, input)
+    }
+
+    /// Traces that may match, judged by the conditions that are cheap to test. A superset.
+    pub(crate) fn narrow(&self) -> Demand<Mask> {
+        let Some(StageNode::Spanset(node)) = self.program.stages.first() else {
+            return Ok(self.traces.clone());
+        };
+        let spans = self.upper(node)?;
+        let mut traces = self.traces.clone();
+        for trace in self.traces.ones() {
+            if !spans.any_in(self.structure.trace_spans.range(trace)) {
+                traces.clear(trace);
+            }
+        }
+        Ok(traces)
+    }
+
+    /// A superset of the spans a spanset expression yields.
+    fn upper(&self, node: &SpansetNode) -> Demand<Mask> {
+        Ok(match node {
+            SpansetNode::Filter(filter) => {
+                let mut mask = self.filter(filter)?;
+                mask.and(&self.candidate_spans());
+                mask
+            }
+            SpansetNode::Pipeline(stages) => match stages.first() {
+                Some(StageNode::Spanset(first)) => self.upper(first)?,
+                _ => self.candidate_spans(),
+            },
+            SpansetNode::Operation { left, op, right } => {
+                let (left, right) = (self.upper(left), self.upper(right));
+                let (mut left, right) = (left?, right?);
+                match op {
+                    SpansetOp::Or => {
+                        left.or(&right);
+                        left
+                    }
+                    SpansetOp::And => self.both(&left, &right),
+                    SpansetOp::Structural { mode: StructuralMode::Negated, .. } => right,
+                    SpansetOp::Structural { mode: StructuralMode::Plain, .. } => {
+                        let mut both = self.both(&left, &right);
+                        both.and(&right);
+                        both
+                    }
+                    SpansetOp::Structural { mode: StructuralMode::Union, .. } => {
+                        self.both(&left, &right)
+                    }
+                }
+            }
+        })
+    }
+
+    /// The union in traces where both are non-empty.
+    fn both(&self, left: &Mask, right: &Mask) -> Mask {
+        let mut result = left.clone();
+        result.or(right);
+        for trace in self.traces.ones() {
+            let spans = self.structure.trace_spans.range(trace);
+            if !(left.any_in(spans.clone()) && right.any_in(spans.clone())) {
+                spans.for_each(|span| result.clear(span));
+            }
+        }
+        result
+    }
+
+    fn stages(&self, stages: &[StageNode], input: Flow) -> Run<Flow> {
+        stages.iter().try_fold(input, |flow, stage| match stage {
+            StageNode::Spanset(node) => self.spanset_stage(node, flow),
+            StageNode::ScalarFilter { left, op, right } => {
+                self.scalar_filter(left, *op, right, flow)
+            }
+            StageNode::By { key, label } => self.by(key, label, flow),
+            StageNode::Coalesce => Ok(self.coalesce(flow)),
+            StageNode::Select => Ok(flow),
+        })
+    }
+
+    fn spanset_stage(&self, node: &SpansetNode, flow: Flow) -> Run<Flow> {
+        match flow {
+            Flow::Mask(input) => Ok(Flow::Mask(self.spanset(node, &input)?)),
+            Flow::Sets(sets) => {
+                // A filter judges spans one by one: it is the same for all spansets.
+                if let SpansetNode::Filter(filter) = node {
+                    let mask = self.filter(filter)?;
+                    let mut sets = sets;
+                    sets.retain_mut(|set| {
+                        set.spans.retain(|span| mask.get(*span as usize));
+                        !set.spans.is_empty()
+                    });
+                    return Ok(Flow::Sets(sets));
+                }
+                self.by_layers(sets, |mask| self.spanset(node, mask))
+            }
+        }
+    }
+
+    /// Spansets of one trace are evaluated apart: the first ones of all traces together, then the
+    /// second ones, and so on.
+    fn by_layers(&self, sets: Vec<Spanset>, f: impl Fn(&Mask) -> Run<Mask>) -> Run<Flow> {
+        let mut layers: Vec<Mask> = Vec::new();
+        let mut layer_of = Vec::with_capacity(sets.len());
+        let (mut last, mut layer) = (u32::MAX, 0);
+        for set in &sets {
+            layer = if set.trace == last { layer + 1 } else { 0 };
+            last = set.trace;
+            if layers.len() == layer {
+                layers.push(Mask::none(self.n_spans()));
+            }
+            set.spans.iter().for_each(|span| layers[layer].set(*span as usize));
+            layer_of.push(layer);
+        }
+        let layers = layers.iter().map(f).collect::<Run<Vec<Mask>>>()?;
+        let sets = sets.into_iter().zip(layer_of).filter_map(|(mut set, layer)| {
+            let spans = self.structure.trace_spans.range(set.trace as usize);
+            set.spans = layers[layer].ones_in(spans).map(super::field::row_number).collect();
+            (!set.spans.is_empty()).then_some(set)
+        });
+        Ok(Flow::Sets(sets.collect()))
+    }
+
+    /// A spanset expression on one spanset per trace.
+    fn spanset(&self, node: &SpansetNode, input: &Mask) -> Run<Mask> {
+        match node {
+            SpansetNode::Filter(filter) => {
+                let mut mask = self.filter(filter)?;
+                mask.and(input);
+                Ok(mask)
+            }
+            SpansetNode::Pipeline(stages) => {
+                Ok(self.flatten(self.stages(stages, Flow::Mask(input.clone()))?))
+            }
+            SpansetNode::Operation { left, op, right } => {
+                let structural = matches!(op, SpansetOp::Structural { .. });
+                // Both sides are asked before a fault is reported, so that one fetch serves both.
+                let (left, right) =
+                    (self.operand(left, input, structural), self.operand(right, input, structural));
+                let (left, right) = (left?, right?);
+                match *op {
+                    SpansetOp::And => Ok(self.both(&left, &right)),
+                    SpansetOp::Or => {
+                        let mut union = left;
+                        union.or(&right);
+                        Ok(union)
+                    }
+                    SpansetOp::Structural { relation, mode } => {
+                        let columns = [
+                            Column::NestedSetLeft,
+                            Column::NestedSetRight,
+                            Column::NestedSetParent,
+                        ]
+                        .map(|column| self.data.column(&column, &self.traces));
+                        let [Ok(lefts), Ok(rights), Ok(parents)] = columns else {
+                            return Err(Stop::Fault(first_fault(columns)));
+                        };
+                        let sets = NestedSets {
+                            left: ints(&lefts),
+                            right: ints(&rights),
+                            parent: ints(&parents),
+                        };
+                        let mut result = Mask::none(self.n_spans());
+                        for trace in self.traces.ones() {
+                            let spans = self.structure.trace_spans.range(trace);
+                            apply(&sets, spans, &left, &right, relation, mode, &mut result);
+                        }
+                        Ok(result)
+                    }
+                }
+            }
+        }
+    }
+
+    fn operand(&self, node: &SpansetNode, input: &Mask, structural: bool) -> Run<Mask> {
+        if let SpansetNode::Pipeline(stages) = node {
+            let flow = self.stages(stages, Flow::Mask(input.clone()))?;
+            if structural
+                && let Flow::Sets(sets) = &flow
+                && sets.windows(2).any(|pair| pair[0].trace == pair[1].trace)
+            {
+                return Err(Stop::Query(Error::Query(
+                    "an operand of a structural operator yields several spansets per trace; \
+                     end it with `| coalesce()`"
+                        .to_owned(),
+                )));
+            }
+            return Ok(self.flatten(flow));
+        }
+        self.spanset(node, input)
+    }
+
+    fn flatten(&self, flow: Flow) -> Mask {
+        match flow {
+            Flow::Mask(mask) => mask,
+            Flow::Sets(sets) => {
+                let mut mask = Mask::none(self.n_spans());
+                for set in sets {
+                    set.spans.iter().for_each(|span| mask.set(*span as usize));
+                }
+                mask
+            }
+        }
+    }
+
+    fn coalesce(&self, flow: Flow) -> Flow {
+        Flow::Mask(self.flatten(flow))
+    }
+
+    /// The spansets themselves, where a stage needs them one by one.
+    pub(crate) fn sets(&self, flow: Flow) -> Vec<Spanset> {
+        match flow {
+            Flow::Sets(sets) => sets,
+            Flow::Mask(mask) => self
+                .traces
+                .ones()
+                .filter_map(|trace| {
+                    let spans: Vec<u32> = mask
+                        .ones_in(self.structure.trace_spans.range(trace))
+                        .map(super::field::row_number)
+                        .collect();
+                    (!spans.is_empty()).then(|| Spanset {
+                        trace: super::field::row_number(trace),
+                        spans,
+                        values: Vec::new(),
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    fn by(&self, key: &ValueNode, label: &str, flow: Flow) -> Run<Flow> {
+        let reader = self.reader(key, &self.span_rows())?;
+        let mut grouped = Vec::new();
+        let mut bytes = Vec::new();
+        let mut groups: HashMap<Vec<u8>, usize> = HashMap::new();
+        for set in self.sets(flow) {
+            let first = grouped.len();
+            groups.clear();
+            let mut last: Option<usize> = None;
+            for span in set.spans {
+                let value = reader.get(span as usize);
+                let had = std::mem::take(&mut bytes);
+                value.group_key(&mut bytes);
+                // Neighbours usually share a group; the map is asked only when it changes.
+                let at = match last {
+                    Some(at) if had == bytes => at,
+                    _ => match groups.get(&bytes) {
+                        Some(at) => *at,
+                        None => {
+                            let mut values = set.values.clone();
+                            values.push((label.to_owned(), value.to_value()));
+                            grouped.push(Spanset { trace: set.trace, spans: Vec::new(), values });
+                            groups.insert(bytes.clone(), grouped.len() - 1);
+                            grouped.len() - 1
+                        }
+                    },
+                };
+                grouped[at].spans.push(span);
+                last = Some(at);
+            }
+            debug_assert!(grouped.len() > first, "a spanset has at least one span");
+        }
+        Ok(Flow::Sets(grouped))
+    }
+
+    fn scalar_filter(
+        &self,
+        left: &ScalarNode,
+        op: Comparison,
+        right: &ScalarNode,
+        flow: Flow,
+    ) -> Run<Flow> {
+        let (left, right) = (self.scalar(left, &flow), self.scalar(right, &flow));
+        let (left, right) = (left?, right?);
+        let mut kept = Vec::new();
+        match flow {
+            // Spansets are built only for traces that pass.
+            Flow::Mask(mask) => {
+                let mut spans = Vec::new();
+                for trace in self.traces.ones() {
+                    spans.clear();
+                    let range = self.structure.trace_spans.range(trace);
+                    spans.extend(mask.ones_in(range).map(super::field::row_number));
+                    if spans.is_empty() {
+                        continue;
+                    }
+                    let trace = super::field::row_number(trace);
+                    let mut values = Vec::new();
+                    let holds = holds(&left, op, &right, trace as usize, &spans, &mut values);
+                    if holds {
+                        kept.push(Spanset { trace, spans: spans.clone(), values });
+                    }
+                }
+            }
+            Flow::Sets(sets) => {
+                for (at, mut set) in sets.into_iter().enumerate() {
+                    if holds(&left, op, &right, at, &set.spans, &mut set.values) {
+                        kept.push(set);
+                    }
+                }
+            }
+        }
+        Ok(Flow::Sets(kept))
+    }
+
+    /// Prepares a scalar for every spanset of the flow.
+    fn scalar<'b>(&'b self, node: &'b ScalarNode, flow: &Flow) -> Run<Scalar<'b>> {
+        Ok(match node {
+            ScalarNode::Static(literal) => Scalar::Static(Val::literal(literal)),
+            ScalarNode::Aggregate(aggregate) => Scalar::Aggregate(self.aggregate(aggregate)?),
+            ScalarNode::Arithmetic { left, op, right } => Scalar::Arithmetic {
+                left: Box::new(self.scalar(left, flow)?),
+                op: *op,
+                right: Box::new(self.scalar(right, flow)?),
+            },
+            ScalarNode::Pipeline { stages, aggregate } => {
+                let aggregate = self.aggregate(aggregate)?;
+                let values = match flow {
+                    Flow::Mask(mask) => {
+                        let out = self.flatten(self.stages(stages, Flow::Mask(mask.clone()))?);
+                        (0..self.structure.n_traces())
+                            .map(|trace| {
+                                let range = self.structure.trace_spans.range(trace);
+                                let spans: Vec<u32> =
+                                    out.ones_in(range).map(super::field::row_number).collect();
+                                aggregate.of(&spans).into_owned()
+                            })
+                            .collect()
+                    }
+                    Flow::Sets(sets) => {
+                        let mut values = Vec::with_capacity(sets.len());
+                        for set in sets {
+                            let mut mask = Mask::none(self.n_spans());
+                            set.spans.iter().for_each(|span| mask.set(*span as usize));
+                            let out = self.flatten(self.stages(stages, Flow::Mask(mask))?);
+                            let spans: Vec<u32> =
+                                out.ones().map(super::field::row_number).collect();
+                            values.push(aggregate.of(&spans).into_owned());
+                        }
+                        values
+                    }
+                };
+                Scalar::Known(values)
+            }
+        })
+    }
+
+    fn aggregate<'b>(&'b self, node: &'b AggregateNode) -> Run<Aggregate<'b>> {
+        let operand = match &node.operand {
+            Some(operand) => Some(self.reader(operand, &self.span_rows())?),
+            None => None,
+        };
+        Ok(Aggregate { function: node.function, operand, label: &node.label })
+    }
+}
+
+fn ints(column: &ColumnData) -> &[i64] {
+    match column {
+        ColumnData::Int(values) => values,
+        _ => &[],
+    }
+}
+
+fn first_fault<T, const N: usize>(columns: [Demand<T>; N]) -> Fault {
+    let mut missing = Fault::Missing;
+    for column in columns {
+        if let Err(Fault::Failed(error)) = column {
+            missing = Fault::Failed(error);
+        }
+    }
+    missing
+}
+
+fn holds(
+    left: &Scalar<'_>,
+    op: Comparison,
+    right: &Scalar<'_>,
+    at: usize,
+    spans: &[u32],
+    values: &mut Vec<(String, Value)>,
+) -> bool {
+    let (left, right) = (left.of(at, spans, values), right.of(at, spans, values));
+    left.number().is_some() && right.number().is_some() && compare(&left, op, &right)
+}
+
+/// A scalar prepared for a batch.
+enum Scalar<'a> {
+    Static(Val<'a>),
+    Aggregate(Aggregate<'a>),
+    Arithmetic {
+        left: Box<Self>,
+        op: traceql_language::analyze::ir::Arithmetic,
+        right: Box<Self>,
+    },
+    /// By spanset (or trace) of the flow.
+    Known(Vec<Val<'static>>),
+}
+
+impl Scalar<'_> {
+    fn of(&self, at: usize, spans: &[u32], values: &mut Vec<(String, Value)>) -> Val<'_> {
+        match self {
+            Self::Static(value) => value.clone(),
+            Self::Known(known) => known.get(at).cloned().unwrap_or(Val::Nil),
+            Self::Aggregate(aggregate) => {
+                let value = aggregate.of(spans);
+                if !value.is_nil() {
+                    values.push((aggregate.label.to_owned(), value.to_value()));
+                }
+                value
+            }
+            Self::Arithmetic { left, op, right } => {
+                let (left, right) = (left.of(at, spans, values), right.of(at, spans, values));
+                if left.number().is_none() || right.number().is_none() {
+                    return Val::Nil;
+                }
+                arithmetic(&left, *op, &right)
+            }
+        }
+    }
+}
+
+/// An aggregate prepared for a batch.
+pub(crate) struct Aggregate<'a> {
+    function: AggregateFunction,
+    operand: Option<Reader<'a>>,
+    label: &'a str,
+}
+
+impl Aggregate<'_> {
+    /// The aggregate of some spans; nil if none has a value (7.4, numbers as section 11 has them).
+    pub(crate) fn of(&self, spans: &[u32]) -> Val<'_> {
+        let Some(operand) = &self.operand else {
+            return Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX));
+        };
+        let values = spans.iter().map(|span| operand.get(*span as usize)).filter(|v| !v.is_nil());
+        match self.function {
+            AggregateFunction::Count => Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX)),
+            AggregateFunction::Max => extreme(values, std::cmp::Ordering::Greater),
+            AggregateFunction::Min => extreme(values, std::cmp::Ordering::Less),
+            AggregateFunction::Sum => sum(values).0,
+            AggregateFunction::Avg => {
+                let (sum, n) = sum(values);
+                average(&sum, n)
+            }
+        }
+    }
+}
+
+fn extreme<'a>(values: impl Iterator<Item = Val<'a>>, wanted: std::cmp::Ordering) -> Val<'a> {
+    // Values that are not numbers count only where there are no numbers.
+    values.fold(Val::Nil, |best, value| {
+        let better = match (best.number().is_some(), value.number().is_some()) {
+            _ if best.is_nil() => true,
+            (true, false) => false,
+            (false, true) => true,
+            _ => total_order(&value, &best) == wanted,
+        };
+        if better { value } else { best }
+    })
+}
+
+/// Sum of the numbers and how many there were: integers and durations stay exact, a mixture adds up
+/// as doubles.
+fn sum<'a>(values: impl Iterator<Item = Val<'a>>) -> (Val<'a>, usize) {
+    let mut sum = Val::Nil;
+    let mut n = 0;
+    for value in values {
+        if value.number().is_none() {
+            continue;
+        }
+        n += 1;
+        sum = match (&sum, &value) {
+            (Val::Nil, _) => value,
+            (Val::Int(a), Val::Int(b)) => Val::Int(a.wrapping_add(*b)),
+            (Val::Duration(a), Val::Duration(b)) => Val::Duration(a.wrapping_add(*b)),
+            _ => Val::Float(sum.number().unwrap_or(0.0) + value.number().unwrap_or(0.0)),
+        };
+    }
+    (sum, n)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a mean of integers is a double (7.4)")]
+fn average<'a>(sum: &Val<'_>, n: usize) -> Val<'a> {
+    match sum {
+        Val::Int(sum) => Val::Float(*sum as f64 / n as f64),
+        Val::Float(sum) => Val::Float(*sum / n as f64),
+        Val::Duration(sum) => Val::Duration(*sum / i64::try_from(n.max(1)).unwrap_or(1)),
+        _ => Val::Nil,
+    }
+}
+
+impl Val<'_> {
+    fn into_owned(self) -> Val<'static> {
+        match self {
+            Self::Nil => Val::Nil,
+            Self::Int(v) => Val::Int(v),
+            Self::Float(v) => Val::Float(v),
+            Self::Duration(v) => Val::Duration(v),
+            Self::Bool(v) => Val::Bool(v),
+            Self::Bytes(v) => Val::Bytes(Cow::Owned(v.into_owned())),
+            Self::Status(v) => Val::Status(v),
+            Self::Kind(v) => Val::Kind(v),
+            Self::Array(v) => Val::Array(v.into_iter().map(Val::into_owned).collect()),
+        }
+    }
+}
