@@ -19,6 +19,7 @@ pub mod leaf;
 pub(crate) mod library;
 mod locate;
 pub mod mask;
+pub mod memory;
 pub(crate) mod materialize;
 pub mod open;
 pub(crate) mod page;
