@@ -239,6 +239,97 @@ impl BlockBatch {
         }
     }
 
+    /// A trace-level column, read without the structure.
+    pub(super) fn flat_column(&self, column: &Column, traces: &Mask) -> Demand<ColumnData> {
+        debug_assert_eq!(column.level(), Level::Trace, "other levels need the structure");
+        self.read_column(column, traces)
+    }
+
+    /// The structure, unless the level is that of rows, which need none.
+    fn structure_for(&self, level: Level) -> Demand<Arc<Structure>> {
+        if level == Level::Trace { Ok(Arc::default()) } else { self.structure() }
+    }
+
+    fn n_rows_of(&self, level: Level) -> Demand<usize> {
+        if level == Level::Trace { Ok(self.window.n_rows()) } else { self.n_rows(level) }
+    }
+
+    /// True if metadata proves that no value of the column can satisfy the predicate in this row
+    /// group: the key does not occur, or a string does not.
+    pub fn is_impossible(&self, condition: &Condition) -> Demand<bool> {
+        let Column::Attribute(level, key) = &condition.column else {
+            let Some(leaf) = self.window.block.schema.intrinsic_leaf(&condition.column) else {
+                return Ok(false);
+            };
+            return self.string_is_absent(leaf.index, condition);
+        };
+        let schema = &self.window.block.schema;
+        let own = match schema.own_column(*level, key) {
+            Some(own) => self.string_is_absent(own.leaf, condition),
+            None => Ok(true),
+        };
+        let generic = match schema.attributes(*level) {
+            Some(leaves) => match self.window.table(leaves.key) {
+                Ok(Some(keys)) if keys.find(key.as_bytes()).is_none() => Ok(true),
+                Ok(Some(_)) => match leaves.string {
+                    Some(leaf) if leaves.is_array.is_some() => {
+                        self.string_is_absent(leaf, condition)
+                    }
+                    _ => Ok(false),
+                },
+                Ok(None) => Ok(false),
+                Err(fault) => Err(fault),
+            },
+            None => Ok(*level != Level::Link),
+        };
+        Ok(own? && generic?)
+    }
+
+    fn string_is_absent(&self, leaf: LeafIndex, condition: &Condition) -> Demand<bool> {
+        use super::predicate::{Comparison, Literal, Predicate};
+        let Predicate::Compare(Comparison::Equal, Literal::Bytes(wanted)) = &condition.predicate
+        else {
+            return Ok(false);
+        };
+        if self.info(leaf).physical != PhysicalType::BYTE_ARRAY {
+            return Ok(true);
+        }
+        Ok(match self.window.table(leaf)? {
+            // Every page of a chunk with a dictionary uses it (blocks.md 0, rule 3); a writer that
+            // falls back to plain pages declares so in the chunk's encodings.
+            Some(table) => !self.has_plain_pages(leaf) && table.find(wanted).is_none(),
+            None => false,
+        })
+    }
+
+    fn has_plain_pages(&self, leaf: LeafIndex) -> bool {
+        use parquet::basic::Encoding;
+        let chunk = self.window.block.chunk(self.window.row_group, leaf);
+        match chunk.page_encoding_stats() {
+            Some(stats) => stats.iter().any(|stat| {
+                stat.page_type != parquet::basic::PageType::DICTIONARY_PAGE
+                    && !matches!(stat.encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+            }),
+            None => chunk.encodings().any(|encoding| {
+                matches!(
+                    encoding,
+                    Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
+                )
+            }),
+        }
+    }
+
+    /// True if testing the column means going through a generic attribute list.
+    #[must_use]
+    pub fn is_expensive(&self, column: &Column) -> bool {
+        let Column::Attribute(level, key) = column else { return false };
+        let schema = &self.window.block.schema;
+        schema.attributes(*level).is_some_and(|leaves| match self.window.table(leaves.key) {
+            Ok(Some(keys)) => keys.find(key.as_bytes()).is_some(),
+            _ => true,
+        })
+    }
+
     /// A required integer leaf of a level.
     pub(super) fn read_ints(
         &self,
@@ -246,11 +337,11 @@ impl BlockBatch {
         level: Level,
         traces: &Mask,
     ) -> Demand<Vec<i64>> {
-        let structure = self.structure()?;
+        let structure = self.structure_for(level)?;
         let children = self.children(level)?;
         let owners = first_owner(level, &structure, children.as_deref());
         let pieces = self.window.pieces(leaf, traces)?;
-        let mut column = vec![0; self.n_rows(level)?];
+        let mut column = vec![0; self.n_rows_of(level)?];
         for piece in &pieces {
             let values = self.page_ints(leaf, piece)?;
             let (span, first) =
@@ -281,12 +372,12 @@ impl BlockBatch {
 
     /// A required string leaf of a level.
     fn read_strings(&self, leaf: LeafIndex, level: Level, traces: &Mask) -> Demand<Strings> {
-        let structure = self.structure()?;
+        let structure = self.structure_for(level)?;
         let children = self.children(level)?;
         let owners = first_owner(level, &structure, children.as_deref());
         let pieces = self.window.pieces(leaf, traces)?;
         let table = self.window.table(leaf)?;
-        let mut codes = vec![Strings::ABSENT; self.n_rows(level)?];
+        let mut codes = vec![Strings::ABSENT; self.n_rows_of(level)?];
         // Pages without a dictionary add to a table of the batch's own; a coded page beside them
         // (no known writer makes such a chunk) is copied into it.
         let mut own = StringTable::default();

@@ -10,6 +10,8 @@ pub mod batch;
 pub mod block_batch;
 mod compression;
 mod dictionary;
+mod encoding;
+pub mod digest;
 pub(crate) mod encoding;
 pub(crate) mod error;
 pub mod find;

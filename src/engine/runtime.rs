@@ -1,0 +1,102 @@
+//! What running plans share but plans themselves never hold: stores, caches, counters. Handed to
+//! operators through the session's extensions, so that a plan decoded in another process finds that
+//! process's own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+use traceql_blocks::bucket::Block;
+use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::read::digest::trace_ids;
+use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext};
+
+use crate::error::{Error, Result};
+use crate::outcome::Progress;
+
+/// Blocks whose trace ids are kept: a megabyte each for 64,000 traces.
+const DIGESTS: usize = 256;
+
+/// Lives as long as the engine.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    pub(crate) cache: Arc<BlockCache>,
+    pub(crate) io: Option<tokio::runtime::Handle>,
+    stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
+    memory: RwLock<HashMap<String, Arc<Vec<Trace>>>>,
+    digests: Cache<String, Arc<Vec<TraceId>>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(cache_bytes: usize, io: Option<tokio::runtime::Handle>) -> Self {
+        Self {
+            cache: Arc::new(BlockCache::new(cache_bytes)),
+            io,
+            stores: RwLock::default(),
+            memory: RwLock::default(),
+            digests: Cache::new(DIGESTS),
+        }
+    }
+
+    /// Makes a store known by its URL.
+    pub(crate) fn add_store(&self, url: &str, store: &Arc<dyn ObjectStore>) {
+        if !self.stores.read().contains_key(url) {
+            self.stores.write().insert(url.to_owned(), Arc::clone(store));
+        }
+    }
+
+    pub(crate) fn store(&self, url: &str) -> Result<Arc<dyn ObjectStore>> {
+        self.stores.read().get(url).map(Arc::clone).ok_or_else(|| {
+            Error::Internal(format!("the plan reads {url}, which this process has not opened"))
+        })
+    }
+
+    /// Makes traces known by the name of the source they came from.
+    pub(crate) fn add_traces(&self, name: &str, traces: Arc<Vec<Trace>>) {
+        self.memory.write().insert(name.to_owned(), traces);
+    }
+
+    pub(crate) fn traces(&self, name: &str) -> Option<Arc<Vec<Trace>>> {
+        self.memory.read().get(name).map(Arc::clone)
+    }
+
+    /// All trace ids of a block.
+    pub(crate) async fn digest(
+        &self,
+        block: &Block,
+        context: &ReadContext,
+    ) -> Result<Arc<Vec<TraceId>>> {
+        let name = block.object_url(&block.data);
+        if let Some(ids) = self.digests.get(&name) {
+            return Ok(ids);
+        }
+        let open = OpenBlock::open(block, context).await?;
+        let ids = Arc::new(trace_ids(&open, context).await?);
+        self.digests.insert(name, Arc::clone(&ids));
+        Ok(ids)
+    }
+}
+
+/// Lives as long as one query.
+#[derive(Debug, Default)]
+pub(crate) struct QueryRun {
+    pub(crate) io: Arc<IoStats>,
+    pub(crate) inspected_traces: AtomicU64,
+    pub(crate) inspected_spans: AtomicU64,
+    pub(crate) units_done: AtomicU64,
+    pub(crate) progress: Option<Arc<Progress>>,
+    pub(crate) memory_limit_bytes: usize,
+}
+
+impl QueryRun {
+    pub(crate) fn unit_done(&self) {
+        self.units_done.fetch_add(1, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            progress.units_done.fetch_add(1, Ordering::Relaxed);
+            progress.bytes_read.store(self.io.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a scan does, as data that can cross a wire: the query's text and options, the blocks, and
+//! which rows of them each partition takes. A worker compiles the text again.
+
+use object_store::path::Path;
+use prost::Message;
+use traceql_blocks::bucket::Block;
+use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
+
+use crate::error::{Error, Result};
+use crate::runtime::Runtime;
+
+/// A scan of a search.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ScanSpec {
+    /// Version of this message.
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// Canonical text of the query, in the default dialect.
+    #[prost(string, tag = "2")]
+    pub(crate) query: String,
+    /// Unix nanoseconds, both inclusive; both 0 for no range.
+    #[prost(uint64, tag = "3")]
+    pub(crate) start_unix_nanos: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) end_unix_nanos: u64,
+    /// 0 for all.
+    #[prost(uint64, tag = "5")]
+    pub(crate) spans_per_spanset: u64,
+    /// A unit may stop after so many matching traces; 0 for never.
+    #[prost(uint64, tag = "6")]
+    pub(crate) limit: u64,
+    #[prost(bool, tag = "7")]
+    pub(crate) pruning: bool,
+    #[prost(bool, tag = "8")]
+    pub(crate) library_reader: bool,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) blocks: Vec<BlockRef>,
+    /// In the order that defines "the first N traces".
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) units: Vec<WorkUnit>,
+    /// Unit u belongs to partition u modulo this.
+    #[prost(uint32, tag = "11")]
+    pub(crate) n_partitions: u32,
+    /// Name of an in-memory source; units are then rows of it.
+    #[prost(string, optional, tag = "12")]
+    pub(crate) memory_source: Option<String>,
+}
+
+/// A block by name.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BlockRef {
+    #[prost(string, tag = "1")]
+    pub(crate) store_url: String,
+    #[prost(string, tag = "2")]
+    pub(crate) data: String,
+    #[prost(string, optional, tag = "3")]
+    pub(crate) folder: Option<String>,
+    /// `meta.json`.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) meta: Vec<u8>,
+    /// Other blocks of the list that may hold parts of the same traces.
+    #[prost(uint32, repeated, tag = "5")]
+    pub(crate) companions: Vec<u32>,
+}
+
+/// Trace rows of one row group.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct WorkUnit {
+    /// Index into the blocks.
+    #[prost(uint32, tag = "1")]
+    pub(crate) block: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) row_group: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) first_row: u32,
+    #[prost(uint32, tag = "4")]
+    pub(crate) end_row: u32,
+}
+
+/// Version of [`ScanSpec`] written and read.
+pub(crate) const FORMAT: u32 = 1;
+
+impl ScanSpec {
+    pub(crate) fn time_range(&self) -> Option<(u64, u64)> {
+        (self.start_unix_nanos != 0 || self.end_unix_nanos != 0)
+            .then_some((self.start_unix_nanos, self.end_unix_nanos))
+    }
+
+    /// Units of a partition with their numbers.
+    pub(crate) fn units_of(&self, partition: usize) -> impl Iterator<Item = (u32, WorkUnit)> {
+        (0_u32..)
+            .zip(self.units.iter().copied())
+            .skip(partition)
+            .step_by(self.n_partitions.max(1) as usize)
+    }
+}
+
+impl BlockRef {
+    pub(crate) fn new(block: &Block, companions: Vec<u32>) -> Self {
+        Self {
+            store_url: block.store_url.to_string(),
+            data: block.data.to_string(),
+            folder: block.folder.as_ref().map(ToString::to_string),
+            meta: block.meta.to_json(),
+            companions,
+        }
+    }
+
+    /// The block, in a store of this process.
+    pub(crate) fn open(&self, runtime: &Runtime) -> Result<Block> {
+        let bad = |what: &str| Error::Internal(format!("{what} of block {} in a plan", self.data));
+        let meta = match BlockMeta::parse(&self.data, &self.meta)? {
+            ParsedMeta::Block(meta) => meta,
+            _ => return Err(bad("unusable meta.json")),
+        };
+        Ok(Block {
+            store: runtime.store(&self.store_url)?,
+            store_url: self.store_url.as_str().into(),
+            data: Path::parse(&self.data).map_err(|_| bad("bad key"))?,
+            folder: match &self.folder {
+                Some(folder) => Some(Path::parse(folder).map_err(|_| bad("bad folder"))?),
+                None => None,
+            },
+            meta: meta.into(),
+        })
+    }
+}
