@@ -34,3 +34,16 @@ pub enum Error {
     #[error("internal error, please report it: {0}")]
     Internal(String),
 }
+
+/// Our own error out of DataFusion's, if it carries one.
+pub(crate) fn from_datafusion(error: datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError;
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => Error::Internal(other.to_string()),
+        },
+        DataFusionError::Context(_, inner) => from_datafusion(*inner),
+        other => Error::Internal(other.to_string()),
+    }
+}

@@ -1,14 +1,21 @@
 //! Typed query to DataFusion plan to answers. The only place where all stages meet; it prints
 //! nothing and opens no socket.
 
+pub mod distribute;
 pub mod error;
 mod evaluate;
 pub mod options;
 pub mod outcome;
+mod plan;
+mod query;
+mod runtime;
+mod scan;
 pub mod search;
+mod select;
 pub mod tags;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
@@ -25,15 +32,15 @@ use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 /// digests, which never go stale because blocks are immutable.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    #[expect(dead_code, reason = "filled in the next step")]
-    config: Arc<EngineConfig>,
+    runtime: Arc<runtime::Runtime>,
 }
 
 impl Engine {
     /// An engine with empty caches.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
-        Self { config: Arc::new(config) }
+        let EngineConfig { cache_bytes, io_runtime } = config;
+        Self { runtime: Arc::new(runtime::Runtime::new(cache_bytes, io_runtime)) }
     }
 
     /// Answers a search: the first `limit` matching traces in the defined order (blocks by end time
@@ -54,8 +61,11 @@ impl Engine {
         options: &QueryOptions,
         on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
     ) -> Result<Outcome<SearchAnswer>> {
-        let _unused = (source, tenants, query, options, on_trace);
-        Err(Error::Unsupported("search".into()))
+        let asked = Instant::now();
+        let search = query::search(&self.runtime, source, tenants, query, options, on_trace);
+        let mut outcome = within(options.timeout, Box::pin(search)).await?;
+        outcome.stats.elapsed = asked.elapsed();
+        Ok(outcome)
     }
 
     /// Finds one trace in all blocks that may hold it, copies combined (`blocks.md` 5.4).
@@ -119,6 +129,19 @@ impl Engine {
     ) -> Result<Explanation> {
         let _unused = (source, tenants, query, options, mode);
         Err(Error::Unsupported("explain".into()))
+    }
+}
+
+/// The answer, or a time-out.
+async fn within<T>(
+    timeout: Option<std::time::Duration>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match timeout {
+        None => work.await,
+        Some(limit) => {
+            tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Timeout(limit)))
+        }
     }
 }
 

@@ -125,7 +125,8 @@ impl BlockBatch {
             PageStrings::Plain(plain) => positions_where(plain.iter(), |v| *v == key.as_bytes()),
             PageStrings::Codes(codes) => match code {
                 Some(code) => positions_where(codes.iter(), |c| **c == code),
-                None => return Err(self.no_dictionary(leaf, piece)),
+                // The dictionary lacks the text, so no code stands for it.
+                None => Vec::new(),
             },
         };
         Ok((!hits.is_empty()).then_some(hits))
@@ -465,7 +466,7 @@ impl BlockBatch {
         }
         let mut mask = Mask::none(self.n_rows(level)?);
         let code = value_table.as_ref().and_then(|table| table.find(wanted));
-        if value_table.is_some() && code.is_none() {
+        if value_table.is_some() && code.is_none() && !self.has_plain_pages(leaf) {
             return Ok(Some(mask));
         }
         let structure = self.structure()?;

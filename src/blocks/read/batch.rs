@@ -38,6 +38,10 @@ pub trait TraceData {
     /// A column, one row per row of its level; rows of traces that are not selected hold anything.
     fn column(&self, column: &Column, traces: &Mask) -> Demand<Arc<ColumnData>>;
 
+    /// Says that a column will be wanted for the selected traces, so that it can be fetched together
+    /// with others.
+    fn hint(&self, _column: &Column, _traces: &Mask) {}
+
     /// The rows of the condition's level for which it holds, among the selected traces.
     fn test(&self, condition: &Condition, traces: &Mask) -> Demand<Mask> {
         let data = self.column(&condition.column, traces)?;

@@ -239,6 +239,34 @@ impl BlockBatch {
         }
     }
 
+    /// The trace ids of the window, 16 bytes each.
+    ///
+    /// # Errors
+    /// As every read of a column.
+    pub fn trace_ids(&self, traces: &Mask) -> Demand<ColumnData> {
+        self.flat_column(&Column::TraceId, traces)
+    }
+
+    /// Notes the dictionaries that can prove a condition impossible as wanted.
+    pub fn prefetch_tables(&self, column: &Column) {
+        let schema = &self.window.block.schema;
+        match column {
+            Column::Attribute(level, key) => {
+                if let Some(own) = schema.own_column(*level, key) {
+                    self.window.want_table(own.leaf);
+                }
+                if let Some(generic) = schema.attributes(*level) {
+                    self.window.want_table(generic.key);
+                }
+            }
+            _ => {
+                if let Some(leaf) = schema.intrinsic_leaf(column) {
+                    self.window.want_table(leaf.index);
+                }
+            }
+        }
+    }
+
     /// A trace-level column, read without the structure.
     pub(super) fn flat_column(&self, column: &Column, traces: &Mask) -> Demand<ColumnData> {
         debug_assert_eq!(column.level(), Level::Trace, "other levels need the structure");
@@ -302,19 +330,19 @@ impl BlockBatch {
         })
     }
 
-    fn has_plain_pages(&self, leaf: LeafIndex) -> bool {
+    pub(super) fn has_plain_pages(&self, leaf: LeafIndex) -> bool {
         use parquet::basic::Encoding;
         let chunk = self.window.block.chunk(self.window.row_group, leaf);
         match chunk.page_encoding_stats() {
             Some(stats) => stats.iter().any(|stat| {
                 stat.page_type != parquet::basic::PageType::DICTIONARY_PAGE
-                    && !matches!(stat.encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY)
+                    && !matches!(
+                        stat.encoding,
+                        Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
+                    )
             }),
             None => chunk.encodings().any(|encoding| {
-                matches!(
-                    encoding,
-                    Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY
-                )
+                matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
             }),
         }
     }
@@ -801,6 +829,10 @@ impl TraceData for BlockBatch {
         let data = Arc::new(self.read_column(column, traces)?);
         self.decoded.lock().columns.insert(column.clone(), (traces.clone(), Arc::clone(&data)));
         Ok(data)
+    }
+
+    fn hint(&self, column: &Column, traces: &Mask) {
+        self.prefetch(column, traces);
     }
 
     fn test(&self, condition: &Condition, traces: &Mask) -> Demand<Mask> {

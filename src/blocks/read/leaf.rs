@@ -106,6 +106,12 @@ impl Window {
         self.rows = rows;
     }
 
+    /// The row group.
+    #[must_use]
+    pub fn row_group(&self) -> usize {
+        self.row_group
+    }
+
     /// Rows of the window, counted in the row group.
     #[must_use]
     pub fn rows(&self) -> Range<u32> {

@@ -11,10 +11,8 @@ use super::leaf::Demand;
 use super::mask::Mask;
 use super::structure::{Offsets, Structure, count};
 use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Strings};
-use crate::model::{
-    AttributeValue, Event, KeyValue, Link, ResourceSpans, ScopeSpans, Span, Trace,
-};
 use crate::model::trace::SERVICE_NAME;
+use crate::model::{AttributeValue, Event, KeyValue, Link, ResourceSpans, ScopeSpans, Span, Trace};
 use crate::schema::{Column, Level};
 
 /// Some traces.
@@ -124,9 +122,9 @@ impl MemoryBatch {
             ),
             Column::LinkTraceId => strings(self.links().map(|link| link.trace_id.as_slice())),
             Column::LinkSpanId => strings(self.links().map(|link| link.span_id.as_slice())),
-            Column::Attribute(Level::Resource, key) if key == SERVICE_NAME => attribute(
-                self.resources().map(|rs| service_name(&rs.resource.attributes)),
-            ),
+            Column::Attribute(Level::Resource, key) if key == SERVICE_NAME => {
+                attribute(self.resources().map(|rs| service_name(&rs.resource.attributes)))
+            }
             Column::Attribute(level, key) => match level {
                 Level::Trace => attribute(std::iter::empty()),
                 Level::Resource => {
@@ -142,7 +140,10 @@ impl MemoryBatch {
         }
     }
 
-    fn nested_sets(&self, number: impl Fn(&crate::model::nested_set::NestedSet) -> i32) -> ColumnData {
+    fn nested_sets(
+        &self,
+        number: impl Fn(&crate::model::nested_set::NestedSet) -> i32,
+    ) -> ColumnData {
         let numbers = self.traces.iter().flat_map(|trace| {
             trace.nested_sets().iter().map(|set| i64::from(number(set))).collect::<Vec<_>>()
         });

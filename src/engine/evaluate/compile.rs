@@ -28,14 +28,25 @@ pub(crate) struct Program {
     pub(crate) listed: Vec<Listed>,
     /// The span's name is returned.
     pub(crate) names_wanted: bool,
+    /// Evaluation reads fields by value, not only through conditions.
+    pub(crate) reads_values: bool,
+    /// A structural operator occurs.
+    pub(crate) is_structural: bool,
 }
 
 /// A stage.
 #[derive(Debug)]
 pub(crate) enum StageNode {
     Spanset(SpansetNode),
-    ScalarFilter { left: ScalarNode, op: Comparison, right: ScalarNode },
-    By { key: ValueNode, label: String },
+    ScalarFilter {
+        left: ScalarNode,
+        op: Comparison,
+        right: ScalarNode,
+    },
+    By {
+        key: ValueNode,
+        label: String,
+    },
     Coalesce,
     /// What is selected is only listed.
     Select,
@@ -68,8 +79,16 @@ pub(crate) enum BoolNode {
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),
     Not(Box<Self>),
-    Compare { left: ValueNode, op: Comparison, right: ValueNode },
-    Match { left: ValueNode, regex: Regex, negated: bool },
+    Compare {
+        left: ValueNode,
+        op: Comparison,
+        right: ValueNode,
+    },
+    Match {
+        left: ValueNode,
+        regex: Regex,
+        negated: bool,
+    },
     Exists(ValueNode),
 }
 
@@ -155,6 +174,8 @@ pub(crate) fn compile(pipeline: &Pipeline) -> Result<Program> {
             fields: Vec::new(),
             listed: Vec::new(),
             names_wanted: false,
+            reads_values: false,
+            is_structural: false,
         },
     };
     compiler.program.stages = compiler.stages(&pipeline.stages)?;
@@ -254,11 +275,14 @@ impl Compiler {
             SpansetExpr::Pipeline(pipeline) => {
                 SpansetNode::Pipeline(self.stages(&pipeline.stages)?)
             }
-            SpansetExpr::Operation { left, op, right } => SpansetNode::Operation {
-                left: Box::new(self.spanset(left)?),
-                op: *op,
-                right: Box::new(self.spanset(right)?),
-            },
+            SpansetExpr::Operation { left, op, right } => {
+                self.program.is_structural |= matches!(op, SpansetOp::Structural { .. });
+                SpansetNode::Operation {
+                    left: Box::new(self.spanset(left)?),
+                    op: *op,
+                    right: Box::new(self.spanset(right)?),
+                }
+            }
         })
     }
 
@@ -337,7 +361,10 @@ impl Compiler {
     fn value(&mut self, expr: &FieldExpr) -> Result<ValueNode> {
         Ok(match expr {
             FieldExpr::Static(literal) => ValueNode::Static(literal.clone()),
-            FieldExpr::Field(field) => ValueNode::Field(self.read(field)),
+            FieldExpr::Field(field) => {
+                self.program.reads_values = true;
+                ValueNode::Field(self.read(field))
+            }
             FieldExpr::Negate(operand) => ValueNode::Negate(Box::new(self.value(operand)?)),
             FieldExpr::Arithmetic { left, op, right } => ValueNode::Arithmetic {
                 left: Box::new(self.value(left)?),
@@ -478,9 +505,10 @@ impl Compiler {
                 | I::SpanChildCount,
                 Static::Float(v),
             ) => Literal::Float(*v),
-            (I::SpanId | I::SpanParentId | I::LinkSpanId | I::LinkTraceId | I::TraceId, Static::String(v)) => {
-                Literal::Bytes(id_literal(intrinsic, v).into_bytes())
-            }
+            (
+                I::SpanId | I::SpanParentId | I::LinkSpanId | I::LinkTraceId | I::TraceId,
+                Static::String(v),
+            ) => Literal::Bytes(id_literal(intrinsic, v).into_bytes()),
             (
                 I::Name
                 | I::StatusMessage

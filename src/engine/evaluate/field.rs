@@ -61,11 +61,7 @@ impl Truth {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(
-        data: &'a dyn TraceData,
-        program: &'a Program,
-        traces: Mask,
-    ) -> Demand<Self> {
+    pub(crate) fn new(data: &'a dyn TraceData, program: &'a Program, traces: Mask) -> Demand<Self> {
         let structure = data.structure()?;
         Ok(Self { data, program, traces, structure, maybe: None, family: OnceCell::new() })
     }
@@ -331,7 +327,9 @@ impl<'a> Batch<'a> {
         test.field.of_parent
             || match &test.what {
                 TestKind::Column(number) => condition(*number),
-                TestKind::Unscoped { span, resource, .. } => condition(*span) || condition(*resource),
+                TestKind::Unscoped { span, resource, .. } => {
+                    condition(*span) || condition(*resource)
+                }
                 TestKind::Missing { keys } => keys.iter().any(|key| condition(*key)),
                 TestKind::Always | TestKind::Never => false,
                 TestKind::Id { .. }
@@ -381,9 +379,8 @@ impl<'a> Batch<'a> {
                 let family = self.family()?;
                 let map = self.map(rows, Level::Span, of_parent)?;
                 Ok(Mask::from_fn(rows.n, |row| {
-                    at(map.as_deref(), row).is_some_and(|span| {
-                        predicate.test_int(i64::from(family[span].child_count))
-                    })
+                    at(map.as_deref(), row)
+                        .is_some_and(|span| predicate.test_int(i64::from(family[span].child_count)))
                 }))
             }
             TestKind::Id { id, predicate } => {
@@ -438,9 +435,8 @@ impl<'a> Batch<'a> {
         Ok(match &field.name {
             FieldName::Parent => FieldReader::Nil,
             FieldName::Attribute { scope: AttributeScope::Unscoped, key } => {
-                let column = |level| {
-                    self.data.column(&Column::Attribute(level, key.clone()), &self.traces)
-                };
+                let column =
+                    |level| self.data.column(&Column::Attribute(level, key.clone()), &self.traces);
                 let (span, resource) = (column(Level::Span), column(Level::Resource));
                 FieldReader::Unscoped {
                     span: span?,
@@ -451,7 +447,8 @@ impl<'a> Batch<'a> {
             }
             FieldName::Attribute { scope, key } => {
                 let level = super::compile::level(*scope);
-                let data = self.data.column(&Column::Attribute(level, key.clone()), &self.traces)?;
+                let data =
+                    self.data.column(&Column::Attribute(level, key.clone()), &self.traces)?;
                 let map = match level {
                     // Once per span, the first event that has the key counts.
                     Level::Event if rows.events.is_none() => {
@@ -469,7 +466,9 @@ impl<'a> Batch<'a> {
                 map: self.map(rows, Level::Span, of_parent)?,
             },
             FieldName::Intrinsic(intrinsic) => {
-                let Some(column) = intrinsic_column(*intrinsic) else { return Ok(FieldReader::Nil) };
+                let Some(column) = intrinsic_column(*intrinsic) else {
+                    return Ok(FieldReader::Nil);
+                };
                 FieldReader::Intrinsic {
                     intrinsic: *intrinsic,
                     data: self.data.column(&column, &self.traces)?,
@@ -512,11 +511,7 @@ pub(crate) enum Reader<'a> {
     Static(&'a Static),
     Field(FieldReader),
     Negate(Box<Self>),
-    Arithmetic {
-        left: Box<Self>,
-        op: traceql_language::analyze::ir::Arithmetic,
-        right: Box<Self>,
-    },
+    Arithmetic { left: Box<Self>, op: traceql_language::analyze::ir::Arithmetic, right: Box<Self> },
     Bool(Truth),
 }
 
@@ -550,15 +545,25 @@ impl Reader<'_> {
 /// A prepared field. Maps lead from rows to rows of the column; `None`: they are the same.
 pub(crate) enum FieldReader {
     Nil,
-    Intrinsic { intrinsic: Intrinsic, data: Arc<ColumnData>, map: Option<Vec<u32>> },
-    Attribute { data: Arc<ColumnData>, map: Option<Vec<u32>> },
+    Intrinsic {
+        intrinsic: Intrinsic,
+        data: Arc<ColumnData>,
+        map: Option<Vec<u32>>,
+    },
+    Attribute {
+        data: Arc<ColumnData>,
+        map: Option<Vec<u32>>,
+    },
     Unscoped {
         span: Arc<ColumnData>,
         spans: Option<Vec<u32>>,
         resource: Arc<ColumnData>,
         resources: Option<Vec<u32>>,
     },
-    ChildCount { family: Arc<Vec<NestedSet>>, map: Option<Vec<u32>> },
+    ChildCount {
+        family: Arc<Vec<NestedSet>>,
+        map: Option<Vec<u32>>,
+    },
 }
 
 impl FieldReader {
@@ -614,7 +619,11 @@ fn intrinsic_value(intrinsic: Intrinsic, value: ValueRef<'_>) -> Val<'_> {
             Val::Bytes(Cow::Owned(hex(v)))
         }
         (Intrinsic::SpanParentId, ValueRef::Bytes(v)) => {
-            if v.is_empty() { Val::Nil } else { Val::Bytes(Cow::Owned(hex(v))) }
+            if v.is_empty() {
+                Val::Nil
+            } else {
+                Val::Bytes(Cow::Owned(hex(v)))
+            }
         }
         (_, ValueRef::Bytes(v)) => Val::Bytes(Cow::Borrowed(v)),
         _ => Val::Nil,

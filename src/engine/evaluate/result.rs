@@ -15,9 +15,7 @@ use super::compile::{Listed, TestKind};
 use super::field::{Batch, FieldReader, row_number};
 use super::pipeline::Spanset;
 use super::value::Val;
-use crate::search::{
-    ResultAttribute, ServiceStats, SpanResult, SpansetResult, TraceResult, Value,
-};
+use crate::search::{ResultAttribute, ServiceStats, SpanResult, SpansetResult, TraceResult, Value};
 
 /// How results are cut.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +59,19 @@ impl Batch<'_> {
             return Err(fault);
         }
         let listed = listed?;
-        let [trace_id, root_service, root_name, start, duration, id, span_start, span_duration, status, service, ..] =
-            data.as_slice()
+        let [
+            trace_id,
+            root_service,
+            root_name,
+            start,
+            duration,
+            id,
+            span_start,
+            span_duration,
+            status,
+            service,
+            ..,
+        ] = data.as_slice()
         else {
             return Err(Fault::Missing);
         };
@@ -70,15 +79,18 @@ impl Batch<'_> {
         for set in sets {
             let trace = set.trace as usize;
             if results.last().is_none_or(|(last, _)| *last != set.trace) {
-                results.push((set.trace, TraceResult {
-                    trace_id: TraceId::from_bytes(bytes(trace_id, trace)),
-                    root_service_name: text(root_service, trace),
-                    root_trace_name: text(root_name, trace),
-                    start_unix_nanos: int(start, trace).cast_unsigned(),
-                    duration_nanos: int(duration, trace).cast_unsigned(),
-                    service_stats: self.service_stats(trace, status, service),
-                    spansets: Vec::new(),
-                }));
+                results.push((
+                    set.trace,
+                    TraceResult {
+                        trace_id: TraceId::from_bytes(bytes(trace_id, trace)),
+                        root_service_name: text(root_service, trace),
+                        root_trace_name: text(root_name, trace),
+                        start_unix_nanos: int(start, trace).cast_unsigned(),
+                        duration_nanos: int(duration, trace).cast_unsigned(),
+                        service_stats: self.service_stats(trace, status, service),
+                        spansets: Vec::new(),
+                    },
+                ));
             }
             let most = match options.spans_per_spanset {
                 0 => usize::MAX,
@@ -95,10 +107,7 @@ impl Batch<'_> {
                         name: data.get(10).map(|names| text(names, at)),
                         start_unix_nanos: int(span_start, at).cast_unsigned(),
                         duration_nanos: int(span_duration, at).cast_unsigned(),
-                        attributes: listed
-                            .iter()
-                            .flat_map(|listed| listed.of(self, at))
-                            .collect(),
+                        attributes: listed.iter().flat_map(|listed| listed.of(self, at)).collect(),
                     }
                 })
                 .collect();
@@ -166,11 +175,7 @@ impl Batch<'_> {
         }
     }
 
-    fn listed_reader(
-        &self,
-        listed: &Listed,
-        rows: &super::field::Rows,
-    ) -> Demand<ListedReader> {
+    fn listed_reader(&self, listed: &Listed, rows: &super::field::Rows) -> Demand<ListedReader> {
         let field = &self.program.fields[listed.field];
         let level = super::compile::field_level(field);
         let many = matches!(level, Level::Event | Level::Link) && !field.of_parent;

@@ -75,7 +75,8 @@ fn related(
         Relation::Descendant => {
             // Depth below spans of the left: +1 after entering, −1 on leaving.
             for span in left.ones_in(spans.clone()) {
-                if let (Some(enter), Some(leave)) = (slot(sets.left[span]), slot(sets.right[span])) {
+                if let (Some(enter), Some(leave)) = (slot(sets.left[span]), slot(sets.right[span]))
+                {
                     counts[enter + 1] += 1;
                     counts[leave] -= 1;
                 }

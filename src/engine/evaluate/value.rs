@@ -129,7 +129,11 @@ pub(crate) fn kind(number: i64) -> Kind {
 /// satisfies `!=` if all elements do, other comparisons if any does; two arrays never compare.
 pub(crate) fn compare(left: &Val<'_>, op: Comparison, right: &Val<'_>) -> bool {
     let over = |elements: &[Val<'_>], test: &dyn Fn(&Val<'_>) -> bool| {
-        if op == Comparison::NotEqual { elements.iter().all(test) } else { elements.iter().any(test) }
+        if op == Comparison::NotEqual {
+            elements.iter().all(test)
+        } else {
+            elements.iter().any(test)
+        }
     };
     match (left, right) {
         (Val::Array(_), Val::Array(_)) => false,

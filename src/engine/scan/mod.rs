@@ -3,3 +3,4 @@
 pub(crate) mod exec;
 pub(crate) mod spec;
 mod unit;
+pub(crate) mod units;

@@ -61,6 +61,9 @@ pub(crate) struct BlockRef {
     /// Other blocks of the list that may hold parts of the same traces.
     #[prost(uint32, repeated, tag = "5")]
     pub(crate) companions: Vec<u32>,
+    /// It is scanned; a block beyond the time range only completes traces of others.
+    #[prost(bool, tag = "6")]
+    pub(crate) scanned: bool,
 }
 
 /// Trace rows of one row group.
@@ -96,13 +99,14 @@ impl ScanSpec {
 }
 
 impl BlockRef {
-    pub(crate) fn new(block: &Block, companions: Vec<u32>) -> Self {
+    pub(crate) fn new(block: &Block, companions: Vec<u32>, scanned: bool) -> Self {
         Self {
             store_url: block.store_url.to_string(),
             data: block.data.to_string(),
             folder: block.folder.as_ref().map(ToString::to_string),
             meta: block.meta.to_json(),
             companions,
+            scanned,
         }
     }
 

@@ -1,5 +1,8 @@
 //! Answers of a search as plain data: one row a trace, spansets inside (`traceql.md` 8.3, 8.4).
 
+pub(crate) mod combine;
+pub(crate) mod rows;
+
 use std::collections::BTreeMap;
 
 use traceql_blocks::model::TraceId;
@@ -89,4 +92,11 @@ pub enum Value {
     Status(Status),
     Kind(Kind),
     Array(Vec<Value>),
+}
+
+/// The order answers are shown in: newest start first, ties by ascending trace id.
+pub(crate) fn newest_first(traces: &mut [TraceResult]) {
+    traces.sort_by(|a, b| {
+        b.start_unix_nanos.cmp(&a.start_unix_nanos).then(a.trace_id.cmp(&b.trace_id))
+    });
 }

@@ -82,11 +82,7 @@ fn limited(tree: Tree, range: TextRange) -> Result<Tree, nom::Err<super::Problem
 }
 
 /// `x = nil`, `x != nil`.
-fn nil_test(
-    tree: Tree,
-    op: Comparison,
-    nil: TextRange,
-) -> Result<Tree, nom::Err<super::Problem>> {
+fn nil_test(tree: Tree, op: Comparison, nil: TextRange) -> Result<Tree, nom::Err<super::Problem>> {
     let range = tree.expr.range.cover(nil);
     let expr = Box::new(tree.expr);
     let node = match op {

@@ -1,0 +1,200 @@
+//! One search from selection to answer: select blocks, cut units, plan, execute, order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt as _;
+use traceql_blocks::bucket::source::Source;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_language::analyze::ir::{MetricsExpr, TypedQuery};
+
+use crate::error::{Error, Result};
+use crate::options::QueryOptions;
+use crate::outcome::{Outcome, QueryStats};
+use crate::plan::{self, SearchPlanner};
+use crate::runtime::{QueryRun, Runtime};
+use crate::scan::spec::{BlockRef, FORMAT, ScanSpec, WorkUnit};
+use crate::scan::units;
+use crate::search::rows::{self, Row};
+use crate::search::{SearchAnswer, TraceResult, newest_first};
+use crate::select::{Selected, Selecting, Selection, select};
+
+/// Traces of a unit of an in-memory source.
+const MEMORY_UNIT: usize = 1_024;
+
+/// A search that has been planned.
+pub(crate) struct PlannedSearch {
+    pub(crate) logical: LogicalPlan,
+    pub(crate) physical: Arc<dyn ExecutionPlan>,
+    pub(crate) spec: ScanSpec,
+    pub(crate) stats: QueryStats,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) skipped: bool,
+}
+
+/// Selects and plans.
+pub(crate) async fn plan(
+    runtime: &Arc<Runtime>,
+    run: &Arc<QueryRun>,
+    source: &Source,
+    tenants: &[TenantId],
+    query: &TypedQuery,
+    options: &QueryOptions,
+) -> Result<PlannedSearch> {
+    if matches!(query.metrics, Some(MetricsExpr::Math { .. })) {
+        return Err(Error::Query("a search cannot answer math over metrics queries".to_owned()));
+    }
+    let Selecting { selection, mut stats, warnings, skipped } =
+        select(runtime, run, source, tenants, options).await?;
+    let most_recent = query.hints.most_recent;
+    let stops_early = options.limit > 0 && !most_recent;
+    let (blocks, units, memory_source) = match &selection {
+        Selection::Memory(name, traces) => {
+            (Vec::new(), memory_units(traces.len()), Some(name.clone()))
+        }
+        Selection::Blocks(selected) => {
+            let opened: Vec<_> = (0_u32..)
+                .zip(selected)
+                .filter_map(|(at, s)| s.open.as_ref().map(|open| (at, Arc::clone(open))))
+                .collect();
+            (block_refs(selected), units::cut(&opened, stops_early), None)
+        }
+    };
+    stats.units_total = units.len() as u64;
+    if let Some(progress) = &run.progress {
+        progress.units_total.store(stats.units_total, Ordering::Relaxed);
+    }
+    let (start_unix_nanos, end_unix_nanos) = options.time_range.unwrap_or((0, 0));
+    let threads = u32::try_from(options.threads.max(1).min(units.len().max(1))).unwrap_or(1);
+    let spec = ScanSpec {
+        format: FORMAT,
+        query: query.canonical.clone(),
+        start_unix_nanos,
+        end_unix_nanos,
+        spans_per_spanset: options.spans_per_spanset as u64,
+        limit: if stops_early { options.limit as u64 } else { 0 },
+        pruning: options.pruning,
+        library_reader: options.library_reader,
+        blocks,
+        units,
+        n_partitions: threads,
+        memory_source,
+    };
+    let internal = |error: datafusion::error::DataFusionError| crate::error::from_datafusion(error);
+    let logical = plan::search(spec.clone(), options.limit, most_recent).map_err(internal)?;
+    // Our nodes are planned as they stand: there is nothing for the rules of SQL to improve.
+    let state = SessionStateBuilder::new()
+        .with_analyzer_rules(Vec::new())
+        .with_optimizer_rules(Vec::new())
+        .with_physical_optimizer_rules(Vec::new())
+        .build();
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SearchPlanner)]);
+    let physical = planner.create_physical_plan(&logical, &state).await.map_err(internal)?;
+    Ok(PlannedSearch { logical, physical, spec, stats, warnings, skipped })
+}
+
+fn memory_units(n_traces: usize) -> Vec<WorkUnit> {
+    let row = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+    (0..n_traces)
+        .step_by(MEMORY_UNIT)
+        .map(|first| WorkUnit {
+            block: 0,
+            row_group: 0,
+            first_row: row(first),
+            end_row: row((first + MEMORY_UNIT).min(n_traces)),
+        })
+        .collect()
+}
+
+fn block_refs(selected: &[Selected]) -> Vec<BlockRef> {
+    let bounds: Vec<_> = selected
+        .iter()
+        .map(|s| {
+            let ids = s.open.as_ref().and_then(|open| {
+                let groups = 0..open.n_row_groups();
+                let bounds: Option<Vec<_>> = groups.map(|g| open.trace_id_bounds(g)).collect();
+                let bounds = bounds?;
+                let min = bounds.iter().map(|b| b.0).min()?;
+                Some((min, bounds.iter().map(|b| b.1).max()?))
+            });
+            (s.block.clone(), ids)
+        })
+        .collect();
+    selected
+        .iter()
+        .zip(units::companions(&bounds))
+        .map(|(s, companions)| {
+            let companions = if s.open.is_some() { companions } else { Vec::new() };
+            BlockRef::new(&s.block, companions, s.open.is_some())
+        })
+        .collect()
+}
+
+/// The task context in which a plan of ours runs.
+pub(crate) fn task_context(runtime: &Arc<Runtime>, run: &Arc<QueryRun>) -> Arc<TaskContext> {
+    let config =
+        SessionConfig::new().with_extension(Arc::clone(runtime)).with_extension(Arc::clone(run));
+    Arc::new(TaskContext::default().with_session_config(config))
+}
+
+/// Plans and runs a search.
+pub(crate) async fn search(
+    runtime: &Arc<Runtime>,
+    source: &Source,
+    tenants: &[TenantId],
+    query: &TypedQuery,
+    options: &QueryOptions,
+    on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
+) -> Result<Outcome<SearchAnswer>> {
+    let run = Arc::new(QueryRun {
+        progress: options.progress.clone(),
+        memory_limit_bytes: options.memory_bytes,
+        ..QueryRun::default()
+    });
+    let planned = plan(runtime, &run, source, tenants, query, options).await?;
+    let traces = execute(runtime, &run, planned.physical, on_trace).await?;
+    let mut stats = planned.stats;
+    stats.units_done = run.units_done.load(Ordering::Relaxed);
+    stats.inspected_traces = run.inspected_traces.load(Ordering::Relaxed);
+    stats.inspected_spans = run.inspected_spans.load(Ordering::Relaxed);
+    stats.bytes_read = run.io.bytes.load(Ordering::Relaxed);
+    stats.requests = run.io.requests.load(Ordering::Relaxed);
+    stats.pages_read = run.io.pages.load(Ordering::Relaxed);
+    stats.row_groups_skipped = run.io.row_groups_skipped.load(Ordering::Relaxed);
+    Ok(Outcome {
+        answer: SearchAnswer { traces },
+        stats,
+        partial: planned.skipped.then(|| "unreadable blocks were skipped".to_owned()),
+        warnings: planned.warnings,
+    })
+}
+
+/// Runs a plan of ours to its end; newest traces first.
+pub(crate) async fn execute(
+    runtime: &Arc<Runtime>,
+    run: &Arc<QueryRun>,
+    physical: Arc<dyn ExecutionPlan>,
+    on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
+) -> Result<Vec<TraceResult>> {
+    let mut stream = execute_stream(physical, task_context(runtime, run))
+        .map_err(crate::error::from_datafusion)?;
+    let mut traces = Vec::new();
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(crate::error::from_datafusion)?;
+        for row in rows::decode(&batch)? {
+            if let Row::Trace(_, result) = row {
+                if let Some(on_trace) = on_trace {
+                    on_trace(&result);
+                }
+                traces.push(*result);
+            }
+        }
+    }
+    newest_first(&mut traces);
+    Ok(traces)
+}
