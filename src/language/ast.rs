@@ -252,6 +252,9 @@ pub(crate) trait Chain: Sized {
     /// How tightly an operator binds.
     fn level(op: Self::Op) -> Level;
 
+    /// An operator of the chain, if it is one that can go on.
+    fn chain_op(&self) -> Option<Self::Op>;
+
     /// The chain's parts, or the node itself if it is no chain.
     fn into_chain(self) -> Result<ChainParts<Self>, Self>;
 
@@ -265,21 +268,37 @@ pub(crate) struct ChainParts<T: Chain> {
     pub(crate) rest: Vec<(T::Op, Located<T>)>,
 }
 
+/// Whether `left op …` only makes the chain `left` longer.
+fn goes_on<T: Chain>(left: &T, op: T::Op) -> bool {
+    let level = T::level(op);
+    level != Level::Power && left.chain_op().is_some_and(|op| T::level(op) == level)
+}
+
+/// How deep the tree of `left op right` is.
+pub(crate) fn joined_height<T: Chain>(
+    left: &T,
+    left_height: usize,
+    op: T::Op,
+    right_height: usize,
+) -> usize {
+    if goes_on(left, op) {
+        left_height.max(right_height + 1)
+    } else {
+        left_height.max(right_height) + 1
+    }
+}
+
 /// `left op right`, flat where `left` is a chain of the same level.
 pub(crate) fn join<T: Chain>(left: Located<T>, op: T::Op, right: Located<T>) -> Located<T> {
     let range = left.range.cover(right.range);
-    let level = T::level(op);
+    if !goes_on(&left.node, op) {
+        let parts = ChainParts { first: Box::new(left), rest: vec![(op, right)] };
+        return Located::new(T::from_chain(parts), range);
+    }
     let parts = match left.node.into_chain() {
-        Ok(mut parts)
-            if level != Level::Power
-                && parts.rest.first().is_some_and(|(op, _)| T::level(*op) == level) =>
-        {
+        Ok(mut parts) => {
             parts.rest.push((op, right));
             parts
-        }
-        Ok(parts) => {
-            let first = Box::new(Located::new(T::from_chain(parts), left.range));
-            ChainParts { first, rest: vec![(op, right)] }
         }
         Err(node) => {
             let first = Box::new(Located::new(node, left.range));
@@ -294,6 +313,13 @@ impl Chain for FieldExpr {
 
     fn level(op: BinaryOp) -> Level {
         op.level()
+    }
+
+    fn chain_op(&self) -> Option<Self::Op> {
+        match self {
+            Self::Binary { rest, .. } => rest.first().map(|(op, _)| *op),
+            _ => None,
+        }
     }
 
     fn into_chain(self) -> Result<ChainParts<Self>, Self> {
@@ -315,6 +341,13 @@ impl Chain for SpansetExpr {
         op.level()
     }
 
+    fn chain_op(&self) -> Option<Self::Op> {
+        match self {
+            Self::Operation { rest, .. } => rest.first().map(|(op, _)| *op),
+            _ => None,
+        }
+    }
+
     fn into_chain(self) -> Result<ChainParts<Self>, Self> {
         match self {
             Self::Operation { first, rest } => Ok(ChainParts { first, rest }),
@@ -332,6 +365,13 @@ impl Chain for ScalarExpr {
 
     fn level(op: Arithmetic) -> Level {
         op.level()
+    }
+
+    fn chain_op(&self) -> Option<Self::Op> {
+        match self {
+            Self::Arithmetic { rest, .. } => rest.first().map(|(op, _)| *op),
+            _ => None,
+        }
     }
 
     fn into_chain(self) -> Result<ChainParts<Self>, Self> {
@@ -353,12 +393,17 @@ impl Chain for MetricsExpr {
         op.level()
     }
 
+    fn chain_op(&self) -> Option<Self::Op> {
+        match self {
+            // Second stages apply to the whole of it, so with them it is one operand.
+            Self::Math { rest, second, .. } if second.is_empty() => rest.first().map(|(op, _)| *op),
+            _ => None,
+        }
+    }
+
     fn into_chain(self) -> Result<ChainParts<Self>, Self> {
         match self {
-            // Second stages apply to the whole of it, so it is one operand.
-            Self::Math { first, rest, second } if second.is_empty() => {
-                Ok(ChainParts { first, rest })
-            }
+            Self::Math { first, rest, .. } => Ok(ChainParts { first, rest }),
             other => Err(other),
         }
     }

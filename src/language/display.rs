@@ -432,7 +432,8 @@ impl<W: fmt::Write> Printer<'_, W> {
         // Every whole number below is exact as an integer, too.
         const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() <= LARGEST_WHOLE {
-            return write!(self.out, "{value:.0}");
+            // Integers have no negative zero.
+            return write!(self.out, "{:.0}", value + 0.0);
         }
         self.out.write_str(&float_text(value))
     }

@@ -16,6 +16,7 @@ pub mod dialect;
 mod display;
 pub mod error;
 mod fold;
+mod lenient;
 mod lexer;
 mod operator;
 mod parser;
@@ -29,13 +30,14 @@ pub use dialect::Dialect;
 pub use display::{duration_text, float_text};
 pub use error::{Code, Error, ErrorKind, Verdict};
 pub use fold::integer_power;
+pub use lenient::lenient_filter;
 pub use range::{LineColumn, TextRange};
 
 /// Longest query accepted, in bytes: Tempo's default.
 pub const MAX_QUERY_BYTES: usize = 128 << 10;
 
-/// Deepest nesting accepted. Parsing recurses once a level, and test threads have 2 MiB of stack;
-/// queries that people and programs write stay below twenty.
+/// Deepest nesting accepted, in operands within operands. Parsing recurses once a level, and threads
+/// may have as little as 2 MiB of stack; queries that people and programs write stay below twenty.
 pub const MAX_DEPTH: usize = 128;
 
 /// Parses a query.

@@ -173,20 +173,31 @@ fn blank(mut rest: &str) -> Result<&str, LexError<'_>> {
     }
 }
 
-/// One token at the beginning of the text.
+/// One token at the beginning of the text; the first character decides which sort.
 fn token(text: &str) -> LexResult<'_, Token> {
-    alt((
-        number::number,
-        map(name::attribute, Token::Attribute),
-        map(name::scope_colon, Token::ScopeColon),
-        map(word, |word| {
-            Keyword::of(word).map_or_else(|| Token::Word(word.to_owned()), Token::Keyword)
-        }),
-        map(text::text, Token::Text),
-        map(symbol, Token::Symbol),
-        no_token,
-    ))
-    .parse(text)
+    match text.chars().next().unwrap_or_default() {
+        '0'..='9' => number::number(text),
+        '.' => alt((number::number, map(name::attribute(None), Token::Attribute), no_token))
+            .parse(text),
+        '"' | '`' => map(text::text, Token::Text).parse(text),
+        c if begins_word(c) => word_token(text),
+        _ => alt((map(symbol, Token::Symbol), no_token)).parse(text),
+    }
+}
+
+/// A reserved word, another word, or a scope with what it scopes.
+fn word_token(text: &str) -> LexResult<'_, Token> {
+    let (rest, word) = word(text)?;
+    let token = match (Scope::of(word), rest.as_bytes().first()) {
+        (Some(scope), Some(b'.')) if scope.has_attributes() => {
+            return map(name::attribute(Some(scope)), Token::Attribute).parse(rest);
+        }
+        (Some(scope), Some(b':')) if scope.has_intrinsics() => {
+            return Ok((&rest[1..], Token::ScopeColon(scope)));
+        }
+        _ => Keyword::of(word).map_or_else(|| Token::Word(word.to_owned()), Token::Keyword),
+    };
+    Ok((rest, token))
 }
 
 /// A letter or `_`, then letters, digits and `_`.
@@ -196,15 +207,15 @@ fn word(text: &str) -> LexResult<'_, &str> {
 
 /// The longest operator or punctuation.
 fn symbol(text: &str) -> LexResult<'_, Symbol> {
-    (1..=3)
-        .rev()
-        .find_map(|len| Some((text.get(len..)?, Symbol::of(text.get(..len)?)?)))
-        .ok_or_else(|| {
-            nom::Err::Error(nom::error::ParseError::from_error_kind(
-                text,
-                nom::error::ErrorKind::Tag,
-            ))
-        })
+    let n_signs = text.bytes().take(3).take_while(u8::is_ascii_punctuation).count();
+    let longest =
+        (1..=n_signs).rev().find_map(|len| Some((&text[len..], Symbol::of(&text[..len])?)));
+    longest.ok_or_else(|| does_not_apply(text))
+}
+
+/// The production does not begin here.
+fn does_not_apply(at: &str) -> nom::Err<LexError<'_>> {
+    nom::Err::Error(LexError { at, len: 0, message: String::new(), hint: None })
 }
 
 /// What to say of a text that is no token.

@@ -2,62 +2,40 @@
 //! white space or one of a few operators; quoted parts may stand anywhere in it.
 
 use nom::Parser as _;
-use nom::bytes::complete::take_while1;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::char;
-use nom::combinator::{map, opt, verify};
-use nom::sequence::terminated;
+use nom::combinator::{opt, value};
 
-use super::{AttributeToken, LexError, LexResult, word};
+use super::{AttributeToken, LexError, LexResult};
 use crate::analyze::ir::AttributeScope;
 use crate::token::{Scope, ends_name};
 
-/// `span:`; what follows may stand after white space.
-pub(super) fn scope_colon(text: &str) -> LexResult<'_, Scope> {
-    terminated(scope_where(Scope::has_intrinsics), char(':')).parse(text)
-}
-
-/// `.name`, `span.name`, `parent.name`, `parent.span.name`.
-pub(super) fn attribute(text: &str) -> LexResult<'_, AttributeToken> {
-    let (rest, scope) =
-        terminated(opt(scope_where(Scope::has_attributes)), char('.')).parse(text)?;
-    let (rest, sub) = match scope {
-        Some(Scope::Parent) => opt(terminated(
-            scope_where(|scope| matches!(scope, Scope::Span | Scope::Resource)),
-            char('.'),
-        ))
-        .parse(rest)?,
-        _ => (rest, None),
-    };
-    let (after, name) = name(rest)?;
-    let Some((name, is_quoted)) = name else {
-        let prefix_len = text.len() - rest.len();
-        return Err(LexError::failure_with_hint(
-            text,
-            prefix_len,
-            "this attribute has no name",
-            "the name follows its dot without white space, as in `.name`",
-        ));
-    };
-    let attribute = AttributeToken {
-        of_parent: scope == Some(Scope::Parent),
-        scope: match scope {
-            Some(Scope::Parent) => attribute_scope(sub),
-            scope => attribute_scope(scope),
-        },
-        name,
-        is_quoted,
-    };
-    Ok((after, attribute))
-}
-
-/// A scope word of the wanted sort.
-fn scope_where(wanted: fn(Scope) -> bool) -> impl FnMut(&str) -> LexResult<'_, Scope> {
+/// `.name`, after the scope that was read; after `parent` also `.span.name`.
+pub(super) fn attribute<'a>(
+    scope: Option<Scope>,
+) -> impl FnMut(&'a str) -> LexResult<'a, AttributeToken> {
     move |text| {
-        map(verify(word, |word: &str| Scope::of(word).is_some_and(wanted)), |word| {
-            Scope::of(word).unwrap_or(Scope::Span)
-        })
-        .parse(text)
+        let (rest, _) = char('.').parse(text)?;
+        let of_parent = scope == Some(Scope::Parent);
+        let (rest, sub) = if of_parent { opt(sub_scope).parse(rest)? } else { (rest, None) };
+        let (after, name) = name(rest)?;
+        let Some((name, is_quoted)) = name else {
+            return Err(LexError::failure_with_hint(
+                text,
+                text.len() - rest.len(),
+                "this attribute has no name",
+                "the name follows its dot without white space, as in `.name`",
+            ));
+        };
+        let scope = attribute_scope(if of_parent { sub } else { scope });
+        Ok((after, AttributeToken { of_parent, scope, name, is_quoted }))
     }
+}
+
+/// `span.` and `resource.` after `parent.`.
+fn sub_scope(text: &str) -> LexResult<'_, Scope> {
+    alt((value(Scope::Span, tag("span.")), value(Scope::Resource, tag("resource.")))).parse(text)
 }
 
 fn attribute_scope(scope: Option<Scope>) -> AttributeScope {

@@ -39,10 +39,7 @@ fn decimal(text: &str) -> LexResult<'_, &str> {
     let digits = || take_while1(|c: char| c.is_ascii_digit() || c == '_');
     let starts_with_digit = text.trim_start_matches('.').starts_with(|c: char| c.is_ascii_digit());
     if !starts_with_digit || text.starts_with("..") {
-        return Err(nom::Err::Error(nom::error::ParseError::from_error_kind(
-            text,
-            nom::error::ErrorKind::Digit,
-        )));
+        return Err(super::does_not_apply(text));
     }
     let (rest, mantissa) =
         recognize((opt(digits()), opt((char('.'), opt(digits()))))).parse(text)?;

@@ -9,10 +9,7 @@ pub(super) fn text(text: &str) -> LexResult<'_, String> {
     }
     match text.strip_prefix('"') {
         Some(inside) => interpreted(text, inside),
-        None => Err(nom::Err::Error(nom::error::ParseError::from_error_kind(
-            text,
-            nom::error::ErrorKind::Char,
-        ))),
+        None => Err(super::does_not_apply(text)),
     }
 }
 

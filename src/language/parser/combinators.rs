@@ -89,8 +89,20 @@ pub(super) fn expect_symbol<'a>(
     purpose: &str,
 ) -> impl FnOnce(Input<'a>) -> Parsed<'a, TextRange> {
     expect(symbol(wanted), move |input| {
-        let space = if purpose.is_empty() { "" } else { " " };
-        expected_found(input, &format!("`{wanted}`{space}{purpose}")).expecting([wanted.text()])
+        expected_found(input, &format!("`{wanted}` {purpose}")).expecting([wanted.text()])
+    })
+}
+
+/// The same where people are likely to have something else in mind.
+pub(super) fn expect_symbol_or_hint<'a>(
+    wanted: Symbol,
+    purpose: &str,
+    hint: &str,
+) -> impl FnOnce(Input<'a>) -> Parsed<'a, TextRange> {
+    expect(symbol(wanted), move |input| {
+        let error =
+            expected_found(input, &format!("`{wanted}` {purpose}")).expecting([wanted.text()]);
+        if *input.token() == Token::End { error } else { error.hint(hint) }
     })
 }
 
@@ -115,11 +127,11 @@ pub(super) fn nested<'a, T>(
     input: Input<'a>,
     parser: impl FnOnce(Input<'a>) -> Parsed<'a, T>,
 ) -> Parsed<'a, T> {
-    if usize::from(input.depth) >= MAX_DEPTH {
+    if input.depth as usize >= MAX_DEPTH {
         return Err(fail(too_deep(input.range())));
     }
-    let (rest, value) = parser(Input { depth: input.depth + 1, ..input })?;
-    Ok((Input { depth: input.depth, ..rest }, value))
+    let (rest, value) = parser(input.at_depth(input.depth + 1))?;
+    Ok((rest.at_depth(input.depth), value))
 }
 
 /// The query is nested deeper than anything a person or a program needs.
@@ -134,7 +146,7 @@ pub(super) fn refuse_extension(
     range: TextRange,
     construct: &str,
 ) -> Result<(), nom::Err<Problem>> {
-    if input.dialect.has_extensions() {
+    if input.dialect().has_extensions() {
         return Ok(());
     }
     Err(fail(

@@ -15,7 +15,7 @@ use crate::MAX_DEPTH;
 use crate::analyze::ir::{
     AttributeScope, Comparison, Field, FieldName, Intrinsic, Kind, Static, Status,
 };
-use crate::ast::{BinaryOp, FieldExpr, Level, Located, join};
+use crate::ast::{BinaryOp, FieldExpr, Level, Located, join, joined_height};
 use crate::error::Error;
 use crate::lexer::{AttributeToken, Token};
 use crate::range::TextRange;
@@ -30,14 +30,16 @@ struct Tree {
 
 /// A whole expression.
 pub(super) fn field_expr(input: Input<'_>) -> Parsed<'_, Located<FieldExpr>> {
-    let (rest, tree) = nested(input, |input| climb(input, Level::Boolean))?;
+    let (rest, tree) = climb(input, Level::Boolean)?;
     Ok((rest, tree.expr))
 }
 
 /// An operand and the operators after it that bind at least as tightly as `least`.
 fn climb(input: Input<'_>, least: Level) -> Parsed<'_, Tree> {
-    let (rest, left) = operand(input)?;
-    climb_on(rest, left, least)
+    nested(input, |input| {
+        let (rest, left) = operand(input)?;
+        climb_on(rest, left, least)
+    })
 }
 
 /// The operators after an operand.
@@ -55,11 +57,7 @@ fn climb_on(mut input: Input<'_>, mut left: Tree, least: Level) -> Parsed<'_, Tr
             continue;
         }
         suggest::check_doubled_operator(input)?;
-        let (rest, right) = if op.level() == Level::Power {
-            nested(after, |after| climb(after, Level::Power))?
-        } else {
-            climb(after, op.level().tighter())?
-        };
+        let (rest, right) = climb(after, op.level().tighter())?;
         left = binary(left, op, right)?;
         input = rest;
     }
@@ -68,10 +66,7 @@ fn climb_on(mut input: Input<'_>, mut left: Tree, least: Level) -> Parsed<'_, Tr
 
 /// `left op right`, with the depth of the tree watched.
 fn binary(left: Tree, op: BinaryOp, right: Tree) -> Result<Tree, nom::Err<super::Problem>> {
-    let goes_on = matches!(&left.expr.node, FieldExpr::Binary { rest, .. }
-        if op.level() != Level::Power && rest.first().is_some_and(|(first, _)| first.level() == op.level()));
-    let height =
-        if goes_on { left.height.max(right.height + 1) } else { left.height.max(right.height) + 1 };
+    let height = joined_height(&left.expr.node, left.height, op, right.height);
     let range = left.expr.range;
     limited(Tree { expr: join(left.expr, op, right.expr), height }, range)
 }
@@ -142,7 +137,7 @@ fn parenthesised(mut input: Input<'_>) -> Parsed<'_, Tree> {
                 .expecting(["an expression"]),
         ));
     }
-    let (mut rest, mut tree) = nested(input, |input| climb(input, Level::Boolean))?;
+    let (mut rest, mut tree) = climb(input, Level::Boolean)?;
     while let Some(open) = opens.pop() {
         let close;
         (rest, close) = close_paren(rest)?;
@@ -157,9 +152,9 @@ fn parenthesised(mut input: Input<'_>) -> Parsed<'_, Tree> {
 fn close_paren(input: Input<'_>) -> Parsed<'_, TextRange> {
     match input.symbol() {
         Some(Symbol::CloseParen) => Ok((input.advance(), input.range())),
-        _ => Err(fail(unexpected(input, |input| {
-            suggest::after_operand(input, "an operator or `)`").expecting(["an operator", ")"])
-        }))),
+        _ => {
+            Err(fail(unexpected(input, |input| suggest::after_operand(input, Symbol::CloseParen))))
+        }
     }
 }
 
@@ -183,7 +178,7 @@ fn leading_nil(input: Input<'_>) -> Parsed<'_, Tree> {
         let expr = Located::new(FieldExpr::Static(Static::Bool(false)), nil.cover(rest.range()));
         return Ok((rest.advance(), Tree { expr, height: 1 }));
     }
-    let (rest, tree) = nested(rest, |rest| climb(rest, Level::Additive))?;
+    let (rest, tree) = climb(rest, Level::Additive)?;
     let range = nil.cover(tree.expr.range);
     let expr = Box::new(tree.expr);
     let node = if exists { FieldExpr::Exists(expr) } else { FieldExpr::Missing(expr) };
@@ -249,7 +244,7 @@ fn attribute(input: Input<'_>) -> Parsed<'_, Located<Field>> {
         return Err(super::combinators::does_not_apply());
     };
     let name = match parent_intrinsic(token) {
-        Some(intrinsic) if input.dialect.has_extensions() => FieldName::Intrinsic(intrinsic),
+        Some(intrinsic) if input.dialect().has_extensions() => FieldName::Intrinsic(intrinsic),
         _ => FieldName::Attribute { scope: token.scope, key: token.name.clone() },
     };
     let field = Field { of_parent: token.of_parent, name };
@@ -357,9 +352,7 @@ pub(super) fn filter(input: Input<'_>) -> Parsed<'_, Located<FieldExpr>> {
     let (rest, expr) = field_expr(rest)?;
     match rest.symbol() {
         Some(Symbol::CloseBrace) => Ok((rest.advance(), expr)),
-        _ => Err(fail(unexpected(rest, |rest| {
-            suggest::after_operand(rest, "an operator or `}`").expecting(["an operator", "}"])
-        }))),
+        _ => Err(fail(unexpected(rest, |rest| suggest::after_operand(rest, Symbol::CloseBrace)))),
     }
 }
 

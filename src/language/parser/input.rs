@@ -6,39 +6,73 @@ use crate::lexer::{Lexed, Token};
 use crate::range::TextRange;
 use crate::token::{Keyword, Symbol};
 
-/// The tokens that are left.
+/// A text and its tokens.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    /// Never empty: the last one is [`Token::End`] and is never passed.
+    tokens: &'a [Lexed],
+    /// The text they came from, for messages.
+    text: &'a str,
+    /// What is accepted.
+    dialect: Dialect,
+}
+
+/// The tokens that are left. Every open production holds some of these, so it is small.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Input<'a> {
-    /// Never empty: the last one is [`Token::End`] and is never passed.
-    pub(super) tokens: &'a [Lexed],
-    /// The text they came from, for messages.
-    pub(super) source: &'a str,
-    /// What is accepted.
-    pub(super) dialect: Dialect,
+    source: &'a Source<'a>,
+    /// The next token.
+    at: u32,
     /// How many productions are open ([`crate::MAX_DEPTH`]).
-    pub(super) depth: u16,
-    /// The token passed last.
-    pub(super) last: TextRange,
+    pub(super) depth: u32,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(tokens: &'a [Lexed], text: &'a str, dialect: Dialect) -> Self {
+        Self { tokens, text, dialect }
+    }
+
+    /// The whole text.
+    pub(super) fn input(&'a self) -> Input<'a> {
+        Input { source: self, at: 0, depth: 0 }
+    }
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(tokens: &'a [Lexed], source: &'a str, dialect: Dialect) -> Self {
-        Self { tokens, source, dialect, depth: 0, last: TextRange::default() }
+    /// What is accepted.
+    pub(super) fn dialect(self) -> Dialect {
+        self.source.dialect
+    }
+
+    /// The same one production deeper, or back up.
+    pub(super) fn at_depth(self, depth: u32) -> Self {
+        Self { depth, ..self }
     }
 
     /// The next token.
     pub(super) fn token(self) -> &'a Token {
-        &self.tokens[0].token
+        &self.nth(0).token
     }
 
     /// Where the next token stands.
     pub(super) fn range(self) -> TextRange {
-        self.tokens[0].range
+        self.nth(0).range
+    }
+
+    /// Where the token passed last stands.
+    pub(super) fn last(self) -> TextRange {
+        Self { at: self.at.saturating_sub(1), ..self }.range()
+    }
+
+    /// The token passed last.
+    pub(super) fn before(self) -> &'a Token {
+        Self { at: self.at.saturating_sub(1), ..self }.token()
     }
 
     /// The token `n` further on.
     pub(super) fn nth(self, n: usize) -> &'a Lexed {
-        &self.tokens[n.min(self.tokens.len() - 1)]
+        let tokens = self.source.tokens;
+        &tokens[(self.at as usize + n).min(tokens.len() - 1)]
     }
 
     /// Whether the token `n` further on follows the one before it without white space.
@@ -48,10 +82,7 @@ impl<'a> Input<'a> {
 
     /// Without the next token.
     pub(super) fn advance(self) -> Self {
-        if self.tokens.len() == 1 {
-            return self;
-        }
-        Self { tokens: &self.tokens[1..], last: self.range(), ..self }
+        if *self.token() == Token::End { self } else { Self { at: self.at + 1, ..self } }
     }
 
     /// The next token, if it is a symbol.
@@ -70,9 +101,15 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The byte before the next token.
+    pub(super) fn byte_before(self) -> Option<u8> {
+        let before = (self.range().start as usize).checked_sub(1)?;
+        self.source.text.as_bytes().get(before).copied()
+    }
+
     /// The text of a range.
     pub(super) fn text(self, range: TextRange) -> &'a str {
-        self.source.get(range.bytes()).unwrap_or_default()
+        range.of(self.source.text)
     }
 
     /// The next token as a message names it.

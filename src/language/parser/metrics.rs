@@ -1,11 +1,12 @@
 //! Metrics functions, what follows them, and math over whole metrics queries.
 
 use super::combinators::{
-    Parsed, comma_separated, does_not_apply, expect, expect_symbol, expected_found, fail,
+    Parsed, comma_separated, does_not_apply, expect, expect_symbol, expect_symbol_or_hint,
+    expected_found, fail, unexpected,
 };
 use super::field;
 use super::input::Input;
-use super::node::{Node, Operand, Sequence};
+use super::node::{Content, Node, Operand, Sequence};
 use super::pipeline;
 use super::scalar::no_arguments;
 use super::suggest;
@@ -13,6 +14,7 @@ use super::{Problem, integer};
 use crate::analyze::ir::{Arithmetic, Comparison, Static};
 use crate::ast::{
     FieldFunction, Level, Located, MetricsExpr, MetricsFunction, Pipeline, SecondStage, join,
+    joined_height,
 };
 use crate::error::Error;
 use crate::lexer::Token;
@@ -45,6 +47,7 @@ pub(super) fn after_pipeline(
     input: Input<'_>,
     word: Keyword,
     pipeline: Pipeline,
+    height: usize,
 ) -> Parsed<'_, Sequence> {
     let start = pipeline.stages.first().map_or(input.range(), |stage| stage.range);
     let (after, function) = function(input, word)?;
@@ -69,15 +72,17 @@ pub(super) fn after_pipeline(
             .hint(format!("write `({{ … }} | {word}(…)) {op} …`")),
         ));
     }
-    let range = start.cover(rest.last);
+    let range = start.cover(rest.last());
     let expr = MetricsExpr::Query { pipeline, function, by, second };
-    Ok((rest, Sequence::Metrics { expr: Located::new(expr, range), is_filtered_math: false }))
+    let expr = Located::new(expr, range);
+    Ok((rest, Sequence { content: Content::Metrics { expr, is_filtered_math: false }, height }))
 }
 
 /// Second stages after a parenthesised metrics query or math.
 pub(super) fn after_math<'a>(
     input: Input<'a>,
     mut expr: Located<MetricsExpr>,
+    height: usize,
 ) -> Parsed<'a, Sequence> {
     let (rest, more) = second_stages(input)?;
     if rest.keyword() == Some(Keyword::By) {
@@ -89,15 +94,15 @@ pub(super) fn after_math<'a>(
     let mut is_filtered_math = false;
     if !more.is_empty() {
         is_filtered_math = true;
-        expr.range = expr.range.cover(rest.last);
+        expr.range = expr.range.cover(rest.last());
         match &mut expr.node {
             MetricsExpr::Query { second, .. } | MetricsExpr::Math { second, .. } => {
-                second.extend(more)
+                second.extend(more);
             }
             MetricsExpr::Constant(_) => {}
         }
     }
-    Ok((rest, Sequence::Metrics { expr, is_filtered_math }))
+    Ok((rest, Sequence { content: Content::Metrics { expr, is_filtered_math }, height }))
 }
 
 /// `name(arguments)`.
@@ -115,7 +120,7 @@ fn function(input: Input<'_>, word: Keyword) -> Parsed<'_, Located<MetricsFuncti
             (rest, MetricsFunction::OfField(function, of))
         }
     };
-    let range = start.cover(rest.last);
+    let range = start.cover(rest.last());
     Ok((rest, Located::new(function, range)))
 }
 
@@ -126,9 +131,11 @@ fn only_field<'a>(
     move |input| {
         let (rest, _) = expect_symbol(Symbol::OpenParen, &format!("after `{word}`"))(input)?;
         let (rest, of) = field::field(word.text())(rest)?;
-        let purpose =
-            format!("to close `{word}`; it takes one attribute or intrinsic, no expression");
-        let (rest, _) = expect_symbol(Symbol::CloseParen, &purpose)(rest)?;
+        let (rest, _) = expect_symbol_or_hint(
+            Symbol::CloseParen,
+            &format!("to close `{word}`"),
+            &format!("`{word}` takes one attribute or intrinsic, no expression"),
+        )(rest)?;
         Ok((rest, of))
     }
 }
@@ -137,9 +144,10 @@ fn only_field<'a>(
 fn quantile(input: Input<'_>) -> Parsed<'_, MetricsFunction> {
     let (rest, _) = expect_symbol(Symbol::OpenParen, "after `quantile_over_time`")(input)?;
     let (rest, of) = field::field("quantile_over_time")(rest)?;
-    let (rest, _) = expect_symbol(
+    let (rest, _) = expect_symbol_or_hint(
         Symbol::Comma,
-        "and at least one quantile, as in `quantile_over_time(duration, 0.99)`",
+        "and a quantile",
+        "name the quantiles: `quantile_over_time(duration, 0.5, 0.99)`",
     )(rest)?;
     let (rest, quantiles) = comma_separated(quantile_literal)(rest)?;
     let (rest, _) = expect_symbol(Symbol::CloseParen, "to close `quantile_over_time`")(rest)?;
@@ -192,9 +200,10 @@ fn compare(input: Input<'_>) -> Parsed<'_, MetricsFunction> {
 fn grouping(input: Input<'_>) -> Parsed<'_, Vec<Located<crate::ast::Field>>> {
     let (rest, _) = expect_symbol(Symbol::OpenParen, "after `by`")(input)?;
     let (rest, fields) = field::fields("by")(rest)?;
-    let (rest, _) = expect_symbol(
+    let (rest, _) = expect_symbol_or_hint(
         Symbol::CloseParen,
-        "to close the grouping; series are grouped by attributes and intrinsics, not by expressions",
+        "to close the grouping",
+        "series are grouped by attributes and intrinsics, not by expressions",
     )(rest)?;
     Ok((rest, fields))
 }
@@ -215,7 +224,7 @@ fn second_stages(mut input: Input<'_>) -> Parsed<'_, Vec<Located<SecondStage>>> 
             },
             None => break,
         };
-        stages.push(Located::new(stage, start.cover(rest.last)));
+        stages.push(Located::new(stage, start.cover(rest.last())));
         input = rest;
     }
     Ok((input, stages))
@@ -223,31 +232,8 @@ fn second_stages(mut input: Input<'_>) -> Parsed<'_, Vec<Located<SecondStage>>> 
 
 /// `topk(n)`, `bottomk(n)`.
 fn choice(input: Input<'_>) -> Parsed<'_, SecondStage> {
-    let word = match input.keyword() {
-        Some(word @ (Keyword::TopK | Keyword::BottomK)) => word,
-        _ => {
-            return Err(fail(super::combinators::unexpected(input, |input| {
-                let error = Error::parse(
-                    input.range(),
-                    format!(
-                        "only `topk` and `bottomk` follow a metrics function, found {}",
-                        input.found()
-                    ),
-                )
-                .expecting(["topk", "bottomk"]);
-                match input.token() {
-                    Token::Symbol(Symbol::OpenBrace) => {
-                        error.hint("filter spans before the metrics function")
-                    }
-                    Token::Word(word) => match suggest::near(word, ["topk", "bottomk"].into_iter())
-                    {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error,
-                    },
-                    _ => error,
-                }
-            })));
-        }
+    let Some(word @ (Keyword::TopK | Keyword::BottomK)) = input.keyword() else {
+        return Err(fail(unexpected(input, no_choice)));
     };
     let (rest, _) = expect_symbol(Symbol::OpenParen, &format!("after `{word}`"))(input.advance())?;
     let (rest, n) = integer("how many series to keep")(rest)?;
@@ -258,6 +244,24 @@ fn choice(input: Input<'_>) -> Parsed<'_, SecondStage> {
         SecondStage::BottomK(n.node)
     };
     Ok((rest, stage))
+}
+
+/// Something else than a choice among series after a pipe.
+fn no_choice(input: Input<'_>) -> Error {
+    let found = input.found();
+    let error = Error::parse(
+        input.range(),
+        format!("only `topk` and `bottomk` follow a metrics function, found {found}"),
+    )
+    .expecting(["topk", "bottomk"]);
+    match input.token() {
+        Token::Symbol(Symbol::OpenBrace) => error.hint("filter spans before the metrics function"),
+        Token::Word(word) => match suggest::near(word, ["topk", "bottomk"].into_iter()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        },
+        _ => error,
+    }
 }
 
 /// The constant after a comparison.
@@ -308,8 +312,11 @@ pub(super) fn math(
         )),
     }
     };
-    let expr = join(operand(left)?, op, operand(right)?);
-    Ok(Operand::new(Node::Metrics(expr.node), range))
+    let (left_height, right_height) = (left.height, right.height);
+    let (left, right) = (operand(left)?, operand(right)?);
+    let height = joined_height(&left.node, left_height, op, right_height);
+    let node = Node::Metrics(join(left, op, right).node);
+    Ok(Operand { height, ..Operand::new(node, range) })
 }
 
 /// A constant as a number.

@@ -15,7 +15,7 @@ pub(crate) mod suggest;
 use self::combinators::{
     Parsed, Problem, comma_separated, expect, expect_symbol, expected_found, fail, unexpected,
 };
-use self::input::Input;
+use self::input::{Input, Source};
 use crate::MAX_QUERY_BYTES;
 use crate::ast::{Hint, Located, Query};
 use crate::dialect::Dialect;
@@ -28,7 +28,8 @@ use crate::token::{Keyword, Symbol};
 pub(crate) fn query(text: &str, dialect: Dialect) -> Result<Query, Error> {
     check_size(text)?;
     let tokens = lexer::tokens(text, dialect);
-    match whole_query(Input::new(&tokens, text, dialect)) {
+    let source = Source::new(&tokens, text, dialect);
+    match whole_query(source.input()) {
         Ok((_, query)) => Ok(query),
         Err(nom::Err::Error(Problem(error)) | nom::Err::Failure(Problem(error))) => Err(error
             .map_or_else(
@@ -91,7 +92,7 @@ fn after_query(input: Input<'_>) -> Error {
         Token::Keyword(word) => error.hint(format!("stages begin with a pipe: `| {word}`")),
         Token::Word(word) => match suggest::near(word, ["with"].into_iter()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error,
+            None => suggest::foreign(input, error),
         },
         _ => error,
     }

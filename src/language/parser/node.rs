@@ -13,6 +13,8 @@ pub(super) struct Operand {
     pub(super) range: TextRange,
     /// Whether it stands in parentheses or combines only such that do.
     pub(super) is_wrapped: bool,
+    /// How deep its tree is, not counting what stands in braces.
+    pub(super) height: usize,
 }
 
 /// Its sort.
@@ -47,7 +49,15 @@ pub(super) enum ScalarSort {
 
 /// What stands between two parentheses, or is a whole query.
 #[derive(Debug)]
-pub(super) enum Sequence {
+pub(super) struct Sequence {
+    pub(super) content: Content,
+    /// As an operand's.
+    pub(super) height: usize,
+}
+
+/// Its sort.
+#[derive(Debug)]
+pub(super) enum Content {
     /// One operand, no pipe.
     Single(Operand),
     /// Several stages.
@@ -92,6 +102,6 @@ impl Node {
 impl Operand {
     /// An operand that stands for itself.
     pub(super) fn new(node: Node, range: TextRange) -> Self {
-        Self { node, range, is_wrapped: false }
+        Self { node, range, is_wrapped: false, height: 1 }
     }
 }

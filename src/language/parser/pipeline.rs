@@ -2,18 +2,20 @@
 
 use super::Problem;
 use super::combinators::{
-    Parsed, comma_separated, expect_symbol, expected_found, fail, nested, refuse_extension,
-    unexpected,
+    Parsed, comma_separated, expect_symbol, expect_symbol_or_hint, expected_found, fail, nested,
+    refuse_extension, too_deep, unexpected,
 };
 use super::field;
 use super::input::Input;
 use super::metrics;
-use super::node::{Node, Operand, ScalarSort, Sequence};
+use super::node::{Content, Node, Operand, ScalarSort, Sequence};
 use super::scalar;
 use super::suggest;
+use crate::MAX_DEPTH;
 use crate::analyze::ir::{AggregateFunction, Arithmetic, Comparison, SpansetOp};
 use crate::ast::{
     Body, Level, Located, MetricsExpr, Pipeline, ScalarExpr, SpansetExpr, Stage, join,
+    joined_height,
 };
 use crate::error::Error;
 use crate::lexer::Token;
@@ -22,9 +24,9 @@ use crate::token::{Keyword, Symbol};
 
 /// A query without its hints.
 pub(super) fn body(input: Input<'_>) -> Parsed<'_, Body> {
-    let (rest, sequence) = nested(input, sequence)?;
-    let body = match sequence {
-        Sequence::Single(operand) => {
+    let (rest, sequence) = sequence(input)?;
+    let body = match sequence.content {
+        Content::Single(operand) => {
             if let Node::ScalarFilter(_, sort) = &operand.node {
                 refuse_mixed(rest, *sort, operand.range)?;
             }
@@ -32,9 +34,9 @@ pub(super) fn body(input: Input<'_>) -> Parsed<'_, Body> {
             push_stage(rest, &mut stages, operand)?;
             Body::Search(Pipeline { stages })
         }
-        Sequence::Pipeline(pipeline) => Body::Search(pipeline),
-        Sequence::ScalarPipeline(_, aggregate) => return Err(fail(uncompared(aggregate.range))),
-        Sequence::Metrics { expr, .. } => Body::Metrics(expr),
+        Content::Pipeline(pipeline) => Body::Search(pipeline),
+        Content::ScalarPipeline(_, aggregate) => return Err(fail(uncompared(aggregate.range))),
+        Content::Metrics { expr, .. } => Body::Metrics(expr),
     };
     Ok((rest, body))
 }
@@ -42,55 +44,69 @@ pub(super) fn body(input: Input<'_>) -> Parsed<'_, Body> {
 /// Operands with pipes between them, up to whatever cannot go on.
 fn sequence(input: Input<'_>) -> Parsed<'_, Sequence> {
     let (rest, first) = climb(input, Level::Boolean)?;
+    sequence_on(rest, first)
+}
+
+/// The same, with the first operand already read.
+fn sequence_on(input: Input<'_>, first: Operand) -> Parsed<'_, Sequence> {
     if let Node::Metrics(expr) = first.node {
-        return metrics::after_math(rest, Located::new(expr, first.range));
+        return metrics::after_math(input, Located::new(expr, first.range), first.height);
     }
-    if rest.symbol() != Some(Symbol::Pipe) {
-        return Ok((rest, Sequence::Single(first)));
+    if input.symbol() != Some(Symbol::Pipe) {
+        let height = first.height;
+        return Ok((input, Sequence { content: Content::Single(first), height }));
     }
-    refuse_piped_group(rest, &first)?;
+    refuse_piped_group(input, &first)?;
+    let mut height = first.height + 1;
     let mut stages = Vec::new();
-    push_stage(rest, &mut stages, first)?;
-    let mut input = rest;
+    push_stage(input, &mut stages, first)?;
+    let mut input = input;
     while input.symbol() == Some(Symbol::Pipe) {
         let after = input.advance();
         if let Some(word) = after.keyword().filter(|word| metrics::is_first_stage(*word)) {
-            return metrics::after_pipeline(after, word, Pipeline { stages });
+            return metrics::after_pipeline(after, word, Pipeline { stages }, height);
         }
         let (rest, next) = climb(after, Level::Boolean)?;
-        match next {
-            Operand {
-                node: Node::Scalar(ScalarExpr::Aggregate(aggregate), _),
-                range,
-                is_wrapped: false,
-            } if rest.symbol() == Some(Symbol::CloseParen) && rest.depth > 1 => {
-                let aggregate = Located::new(aggregate, range);
-                return Ok((rest, Sequence::ScalarPipeline(Pipeline { stages }, aggregate)));
-            }
-            next => {
-                if matches!(
-                    next.node,
-                    Node::Group(_)
-                        | Node::ScalarFilter(_, ScalarSort::Pipelines | ScalarSort::Mixed)
-                ) {
-                    refuse_extension(after, next.range, "a parenthesised pipeline after a pipe")?;
-                }
-                push_stage(rest, &mut stages, next)?;
-            }
+        height = height.max(next.height + 1);
+        if is_end_of_scalar_pipeline(rest, &next)
+            && let Node::Scalar(ScalarExpr::Aggregate(aggregate), _) = next.node
+        {
+            let aggregate = Located::new(aggregate, next.range);
+            let content = Content::ScalarPipeline(Pipeline { stages }, aggregate);
+            return Ok((rest, Sequence { content, height }));
         }
+        if is_made_of_pipelines(&next.node) {
+            refuse_extension(after, next.range, "a parenthesised pipeline after a pipe")?;
+        }
+        push_stage(rest, &mut stages, next)?;
         input = rest;
     }
-    Ok((input, Sequence::Pipeline(Pipeline { stages })))
+    Ok((input, Sequence { content: Content::Pipeline(Pipeline { stages }), height }))
+}
+
+/// Whether an operand is the aggregate in `({ … } | count())`.
+fn is_end_of_scalar_pipeline(rest: Input<'_>, operand: &Operand) -> bool {
+    let is_aggregate = matches!(operand.node, Node::Scalar(ScalarExpr::Aggregate(_), _));
+    is_aggregate
+        && !operand.is_wrapped
+        && rest.symbol() == Some(Symbol::CloseParen)
+        && rest.depth > 0
+}
+
+/// Whether it is something that Tempo's grammar knows only as a whole query.
+fn is_made_of_pipelines(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Group(_) | Node::ScalarFilter(_, ScalarSort::Pipelines | ScalarSort::Mixed)
+    )
 }
 
 /// Tempo pipes neither a combination of parenthesised pipelines nor a comparison of them any further.
 fn refuse_piped_group(pipe: Input<'_>, first: &Operand) -> Result<(), nom::Err<Problem>> {
-    match first.node {
-        Node::Group(_) | Node::ScalarFilter(_, ScalarSort::Pipelines | ScalarSort::Mixed) => {
-            refuse_extension(pipe, pipe.range(), "a stage after parenthesised pipelines")
-        }
-        _ => Ok(()),
+    if is_made_of_pipelines(&first.node) {
+        refuse_extension(pipe, pipe.range(), "a stage after parenthesised pipelines")?;
     }
+    Ok(())
 }
 
 /// Adds an operand as a stage.
@@ -151,20 +167,25 @@ fn uncompared(range: TextRange) -> Error {
 
 /// An operand and the operators after it that bind at least as tightly as `least`.
 pub(super) fn climb(input: Input<'_>, least: Level) -> Parsed<'_, Operand> {
-    let (mut input, mut left) = operand(input)?;
+    nested(input, |input| {
+        let (rest, left) = operand(input)?;
+        climb_on(rest, left, least)
+    })
+}
+
+/// The operators after an operand.
+fn climb_on(mut input: Input<'_>, mut left: Operand, least: Level) -> Parsed<'_, Operand> {
     while let Some(symbol) = input.symbol() {
         let Some(level) = Level::of(symbol).filter(|level| *level >= least) else { break };
         if matches!(left.node, Node::Metrics(_)) && Comparison::of(symbol).is_some() {
             break;
         }
         check_operator(input, symbol, &left)?;
-        let after = input.advance();
-        let (rest, right) = if level == Level::Power {
-            nested(after, |after| climb(after, Level::Power))?
-        } else {
-            climb(after, level.tighter())?
-        };
+        let (rest, right) = climb(input.advance(), level.tighter())?;
         left = combine(input, left, symbol, right)?;
+        if left.height > MAX_DEPTH {
+            return Err(fail(too_deep(left.range)));
+        }
         input = rest;
     }
     Ok((input, left))
@@ -290,10 +311,11 @@ fn spansets(
     else {
         return Err(fail(Error::parse(range, "only spansets can be combined so")));
     };
+    let height = joined_height(&left_expr, left.height, op, right.height);
     let expr =
         join(Located::new(left_expr, left.range), op, Located::new(right_expr, right.range)).node;
     let node = if is_group { Node::Group(expr) } else { Node::Spanset(expr) };
-    Ok(Operand { node, range, is_wrapped: left.is_wrapped && right.is_wrapped })
+    Ok(Operand { node, range, is_wrapped: left.is_wrapped && right.is_wrapped, height })
 }
 
 fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
@@ -301,7 +323,7 @@ fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
     match input.token() {
         Token::Symbol(Symbol::OpenBrace) => {
             let (rest, expr) = field::filter(input)?;
-            let range = start.cover(rest.last);
+            let range = start.cover(rest.last());
             Ok((rest, Operand::new(Node::Spanset(SpansetExpr::Filter(expr)), range)))
         }
         Token::Symbol(Symbol::OpenParen) => parenthesised(input),
@@ -311,7 +333,7 @@ fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
         Token::Keyword(Keyword::MinInt | Keyword::MaxInt) => scalar::constant(input),
         Token::Keyword(Keyword::By) => {
             let (rest, key) = field::argument(Keyword::By)(input.advance())?;
-            let range = start.cover(rest.last);
+            let range = start.cover(rest.last());
             Ok((rest, Operand::new(Node::Stage(Stage::By(key)), range)))
         }
         Token::Keyword(Keyword::Coalesce) => {
@@ -321,9 +343,10 @@ fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
         Token::Keyword(Keyword::Select) => {
             let (rest, _) = expect_symbol(Symbol::OpenParen, "after `select`")(input.advance())?;
             let (rest, fields) = comma_separated(field::field("select"))(rest)?;
-            let (rest, close) = expect_symbol(
+            let (rest, close) = expect_symbol_or_hint(
                 Symbol::CloseParen,
-                "to close `select`; it takes attributes and intrinsics, no expressions",
+                "to close `select`",
+                "`select` takes attributes and intrinsics, no expressions",
             )(rest)?;
             Ok((rest, Operand::new(Node::Stage(Stage::Select(fields)), start.cover(close))))
         }
@@ -394,55 +417,85 @@ fn begins_stage(word: Keyword) -> bool {
         )
 }
 
-/// `( … )`, whatever is inside.
-pub(super) fn parenthesised(input: Input<'_>) -> Parsed<'_, Operand> {
-    let open = input.range();
-    let (rest, inside) = nested(input.advance(), sequence)?;
-    let (rest, close) = match rest.symbol() {
-        Some(Symbol::CloseParen) => (rest.advance(), rest.range()),
-        _ => {
-            return Err(fail(unexpected(rest, |rest| {
-                let error = expected_found(rest, "an operator, `|` or `)`").expecting([
-                    "an operator",
-                    "|",
-                    ")",
-                ]);
-                if rest.keyword() == Some(Keyword::With) {
-                    error.hint("hints stand at the end of the whole query, outside parentheses")
-                } else {
-                    error
-                }
-            })));
+/// `(((…) op …) | …)`, whatever is inside: all opening parentheses in a row, then each closed in turn,
+/// so that the parentheses of canonical text cost no stack.
+pub(super) fn parenthesised(mut input: Input<'_>) -> Parsed<'_, Operand> {
+    let mut opens = Vec::new();
+    while input.symbol() == Some(Symbol::OpenParen) {
+        opens.push(input.range());
+        input = input.advance();
+    }
+    let outer_depth = input.depth;
+    let inside = input.at_depth(outer_depth + PARENTHESIS_DEPTH);
+    let (mut rest, mut sequence) = sequence(inside)?;
+    loop {
+        let close = rest.range();
+        if rest.symbol() != Some(Symbol::CloseParen) {
+            return Err(fail(unexpected(rest, not_closed)));
         }
-    };
-    let range = open.cover(close);
+        rest = rest.advance();
+        let range = opens.pop().unwrap_or(close).cover(close);
+        let operand = closed(rest, sequence, range)?;
+        if opens.is_empty() {
+            return Ok((rest.at_depth(outer_depth), operand));
+        }
+        let (after, operand) = climb_on(rest, operand, Level::Boolean)?;
+        (rest, sequence) = sequence_on(after, operand)?;
+    }
+}
+
+/// Levels that a parenthesis outside braces counts for: its productions need more stack than those
+/// of a field.
+const PARENTHESIS_DEPTH: u32 = 3;
+
+fn not_closed(input: Input<'_>) -> Error {
+    let error =
+        expected_found(input, "an operator, `|` or `)`").expecting(["an operator", "|", ")"]);
+    match input.token() {
+        Token::Keyword(Keyword::With) => {
+            error.hint("hints stand at the end of the whole query, outside parentheses")
+        }
+        Token::End => error.hint("close the parenthesis with `)`"),
+        _ => suggest::foreign(input, error),
+    }
+}
+
+/// What a sequence is once its parenthesis is closed.
+fn closed(
+    input: Input<'_>,
+    sequence: Sequence,
+    range: TextRange,
+) -> Result<Operand, nom::Err<Problem>> {
     let group = |stages| Node::Group(SpansetExpr::Pipeline(Pipeline { stages }));
-    let node = match inside {
-        Sequence::Single(operand) => match operand.node {
+    let mut height = sequence.height;
+    let node = match sequence.content {
+        Content::Single(operand) => match operand.node {
             Node::ScalarFilter(stage, sort) => {
                 if sort != ScalarSort::Aggregates {
-                    refuse_extension(rest, range, "a comparison of pipelines in parentheses")?;
+                    refuse_extension(input, range, "a comparison of pipelines in parentheses")?;
                 }
+                height += 1;
                 group(vec![Located::new(stage, operand.range)])
             }
             Node::Stage(stage) => {
                 let mut stages = Vec::new();
-                push_stage(rest, &mut stages, Operand::new(Node::Stage(stage), operand.range))?;
+                push_stage(input, &mut stages, Operand::new(Node::Stage(stage), operand.range))?;
+                height += 1;
                 group(stages)
             }
             node => node,
         },
-        Sequence::Pipeline(pipeline) => Node::Group(SpansetExpr::Pipeline(pipeline)),
-        Sequence::ScalarPipeline(pipeline, aggregate) => {
+        Content::Pipeline(pipeline) => Node::Group(SpansetExpr::Pipeline(pipeline)),
+        Content::ScalarPipeline(pipeline, aggregate) => {
             let expr = ScalarExpr::Pipeline { pipeline, aggregate: aggregate.node };
             Node::Scalar(expr, ScalarSort::Pipelines)
         }
-        Sequence::Metrics { expr, is_filtered_math: false } => Node::Metrics(expr.node),
-        Sequence::Metrics { expr, is_filtered_math: true } => {
+        Content::Metrics { expr, is_filtered_math: false } => Node::Metrics(expr.node),
+        Content::Metrics { expr, is_filtered_math: true } => {
             return Err(fail(filtered_math(&expr)));
         }
     };
-    Ok((rest, Operand { node, range, is_wrapped: true }))
+    Ok(Operand { node, range, is_wrapped: true, height })
 }
 
 fn filtered_math(expr: &Located<MetricsExpr>) -> Error {

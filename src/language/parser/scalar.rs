@@ -7,7 +7,7 @@ use super::input::Input;
 use super::node::{Node, Operand, ScalarSort};
 use super::pipeline;
 use crate::analyze::ir::{AggregateFunction, Arithmetic, Comparison, Static};
-use crate::ast::{Aggregate, Located, ScalarExpr, Stage, join};
+use crate::ast::{Aggregate, Located, ScalarExpr, Stage, join, joined_height};
 use crate::error::Error;
 use crate::fold;
 use crate::lexer::Token;
@@ -29,7 +29,7 @@ pub(super) fn aggregate(input: Input<'_>) -> Parsed<'_, Located<Aggregate>> {
         let (rest, operand) = field::argument(word)(after)?;
         (rest, Some(Box::new(operand)))
     };
-    let range = start.cover(rest.last);
+    let range = start.cover(rest.last());
     Ok((rest, Located::new(Aggregate { function, operand }, range)))
 }
 
@@ -128,6 +128,8 @@ pub(super) fn arithmetic(
 ) -> Result<Operand, nom::Err<Problem>> {
     let range = left.range.cover(right.range);
     let (left_range, right_range) = (left.range, right.range);
+    let (left_height, right_height) = (left.height, right.height);
+    let mut height = 1;
     let node = match (left.node, right.node) {
         (Node::Constant(left), Node::Constant(right)) => {
             Node::Constant(fold_constants(input, range, &left, op, &right)?)
@@ -145,11 +147,12 @@ pub(super) fn arithmetic(
             if sort == ScalarSort::Mixed {
                 refuse_extension(input, range, "this arithmetic on a pipeline's aggregate")?;
             }
+            height = joined_height(&left, left_height, op, right_height);
             let expr = join(Located::new(left, left_range), op, Located::new(right, right_range));
             Node::Scalar(expr.node, sort)
         }
     };
-    Ok(Operand::new(node, range))
+    Ok(Operand { height, ..Operand::new(node, range) })
 }
 
 /// `left cmp right` of two numbers, at least one of them an aggregate.
@@ -161,6 +164,7 @@ pub(super) fn comparison(
 ) -> Result<Operand, nom::Err<Problem>> {
     let range = left.range.cover(right.range);
     let (left_range, right_range) = (left.range, right.range);
+    let height = left.height.max(right.height) + 1;
     let (left, left_sort) = scalar(left.node);
     let (right, right_sort) = scalar(right.node);
     let sort = match (left_sort, right_sort) {
@@ -186,7 +190,7 @@ pub(super) fn comparison(
         op,
         right: Located::new(right, right_range),
     };
-    Ok(Operand::new(Node::ScalarFilter(stage, sort), range))
+    Ok(Operand { height, ..Operand::new(Node::ScalarFilter(stage, sort), range) })
 }
 
 /// A number as an expression, and which aggregates it is made of, if any.

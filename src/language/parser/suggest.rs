@@ -5,6 +5,7 @@ use super::Problem;
 use super::combinators::{expected_found, fail};
 use super::field::{BARE_INTRINSICS, SCOPED_INTRINSICS, intrinsic_word, literal_word};
 use super::input::Input;
+use crate::analyze::ir::SpansetOp;
 use crate::error::Error;
 use crate::lexer::Token;
 use crate::token::{Keyword, Scope, Symbol};
@@ -40,18 +41,23 @@ pub(super) fn field(input: Input<'_>, place: &str) -> Error {
 /// A word of the language that means something elsewhere.
 fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
     let range = input.range();
-    if let Some((scope, ..)) = SCOPED_INTRINSICS.iter().find(|entry| entry.1 == word) {
-        let error = Error::parse(range, format!("`{word}` needs a scope"));
-        return SCOPED_INTRINSICS
-            .iter()
-            .filter(|entry| entry.1 == word)
-            .fold(error, |error, entry| error.hint(format!("write `{}:{word}`", entry.0)))
-            .hint(format!("for an attribute of that name write `{scope}.{word}`"));
+    let alike: &[Scope] = match word {
+        Keyword::TraceId => &[Scope::Trace],
+        Keyword::SpanId => &[Scope::Span],
+        _ => &[],
+    };
+    let mut written: Vec<String> = alike.iter().map(|scope| format!("`{scope}:id`")).collect();
+    let scoped = SCOPED_INTRINSICS.iter().filter(|entry| entry.1 == word);
+    written.extend(scoped.map(|entry| format!("`{}:{word}`", entry.0)));
+    if !written.is_empty() {
+        return Error::parse(range, format!("`{word}` needs a scope"))
+            .hint(format!("write {}", written.join(" or ")))
+            .hint(format!("for an attribute of that name write `.{word}` or `span.{word}`"));
     }
     match word {
         Keyword::Count | Keyword::Avg | Keyword::Max | Keyword::Min | Keyword::Sum => Error::parse(
             range,
-            format!("`{word}` counts spans, so it cannot stand inside a filter"),
+            format!("`{word}` looks at many spans, so it cannot stand inside a filter"),
         )
         .hint(format!(
             "pipe the filter into it: `{{ … }} | {word}({}) > 1`",
@@ -65,11 +71,12 @@ fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
 
 /// A word that is not one of the language's.
 fn unknown_word(input: Input<'_>, word: &str) -> Error {
-    let error = Error::parse(input.range(), format!("unknown identifier `{}`", clipped(word)));
+    let mut error = Error::parse(input.range(), format!("unknown identifier `{}`", clipped(word)));
     let next = input.nth(1);
     if input.is_adjacent(1)
         && let Token::Attribute(attribute) = &next.token
     {
+        error.range = error.range.cover(next.range);
         if let Some(scope) =
             near(word, Scope::ALL.iter().filter(|s| s.has_attributes()).map(|s| s.text()))
         {
@@ -145,50 +152,74 @@ fn foreign_word(word: &str) -> Option<&'static str> {
     })
 }
 
-/// What follows an operand is neither an operator nor the end of the group.
-pub(super) fn after_operand(input: Input<'_>, wanted: &str) -> Error {
-    let error = expected_found(input, wanted);
+/// The hint for a word of another language, if it is one.
+pub(super) fn foreign(input: Input<'_>, error: Error) -> Error {
     match input.token() {
         Token::Word(word) => match foreign_word(word) {
             Some(hint) => error.hint(hint),
             None => error,
         },
-        Token::Symbol(Symbol::Comma) => error.hint("combine conditions with `&&` or `||`"),
-        Token::Symbol(Symbol::Pipe) => {
-            error.hint("for \"or\" write `||`; stages follow the closing brace")
-        }
-        Token::Symbol(Symbol::Not) => {
-            error.hint("for \"not equal\" write `!=` without white space")
-        }
-        Token::Symbol(Symbol::OpenBrace) => error.hint("close this filter before the next begins"),
-        Token::Symbol(
-            Symbol::Descendant
-            | Symbol::Ancestor
-            | Symbol::Sibling
-            | Symbol::NotChild
-            | Symbol::NotDescendant
-            | Symbol::NotParent
-            | Symbol::NotAncestor
-            | Symbol::UnionChild
-            | Symbol::UnionDescendant
-            | Symbol::UnionParent
-            | Symbol::UnionAncestor
-            | Symbol::UnionSibling,
-        ) => error.hint("structural operators stand between filters: `{ … } >> { … }`"),
-        Token::Attribute(attribute) if !attribute.of_parent && input.range().start > 0 => {
-            let before = input.range().start as usize - 1;
-            let joined =
-                input.source.as_bytes().get(before).is_some_and(|b| !b.is_ascii_whitespace());
-            if joined {
-                error.hint("an intrinsic has no parts; for an attribute with dots in its name begin with a scope: `span.name.part`")
-            } else {
-                error.hint("combine conditions with `&&` or `||`")
+        _ => error,
+    }
+}
+
+/// What follows an operand is neither an operator nor the end of the group.
+pub(super) fn after_operand(input: Input<'_>, close: Symbol) -> Error {
+    let error = expected_found(input, &format!("an operator or `{close}`"))
+        .expecting(["an operator", close.text()]);
+    match input.token() {
+        Token::End => error.hint(match close {
+            Symbol::CloseBrace => "close the filter with `}`",
+            _ => "close the parenthesis with `)`",
+        }),
+        Token::Word(word) => {
+            let hint = foreign_word(word).map(str::to_owned).or_else(|| stray_word(input, word));
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
             }
+        }
+        Token::Symbol(Symbol::Comma) => error.hint("combine conditions with `&&` or `||`"),
+        Token::Symbol(Symbol::Pipe) => match input.nth(1).token {
+            Token::Keyword(_) | Token::Symbol(_) => {
+                error.hint("close the filter with `}` before the next stage")
+            }
+            _ => error.hint("for \"or\" write `||`"),
+        },
+        Token::Symbol(Symbol::Not) => error.hint("for \"not equal\" write `!=` without white space"),
+        Token::Symbol(Symbol::OpenBrace) => error.hint("close this filter before the next begins"),
+        Token::Symbol(symbol) if SpansetOp::of(*symbol).is_some() => {
+            error.hint("structural operators stand between filters: `{ … } >> { … }`")
+        }
+        Token::Attribute(_) if input.byte_before().is_some_and(|b| !b.is_ascii_whitespace()) => error
+            .hint("an intrinsic has no parts; for an attribute with dots in its name begin with a scope: `span.name.part`"),
+        Token::Attribute(_) => error.hint("combine conditions with `&&` or `||`"),
+        Token::Keyword(_) if matches!(input.before(), Token::Attribute(_)) => {
+            error.hint("a name with white space needs quotes: `span.\"a name\"`")
         }
         Token::Int(_) | Token::Float(_) | Token::Text(_) | Token::Keyword(_) => {
             error.hint("an operator is missing between the two")
         }
         _ => error,
+    }
+}
+
+/// A word after an operand: the rest of a unit, or of a name.
+fn stray_word(input: Input<'_>, word: &str) -> Option<String> {
+    match input.before() {
+        Token::Int(value)
+            if matches!(word, "s" | "ms" | "us" | "ns" | "m" | "h" | "d" | "w" | "y") =>
+        {
+            Some(format!("a duration has no white space: write `{value}{word}`"))
+        }
+        Token::Int(_) | Token::Float(_) | Token::Duration(_) => Some(
+            "units are `ns`, `us`, `ms`, `s`, `m`, `h`, and for whole numbers `d`, `w`, `y`"
+                .to_owned(),
+        ),
+        Token::Attribute(_) => {
+            Some("a name with white space needs quotes: `span.\"a name\"`".to_owned())
+        }
+        _ => None,
     }
 }
 

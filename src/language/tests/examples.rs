@@ -6,7 +6,7 @@ use crate::{Dialect, Verdict, analyze, parse};
 
 /// The 754 examples, each produced by running the reference.
 fn examples() -> Vec<(String, String, Option<String>)> {
-    let text = include_str!("../../testdata/language/traceql_examples.json");
+    let text = include_str!("../../../testdata/language/traceql_examples.json");
     let Value::Array(examples) = serde_json::from_str(text).unwrap() else { panic!("an array") };
     let field = |example: &Value, name: &str| example[name].as_str().map(str::to_owned);
     examples
