@@ -4,6 +4,7 @@ pub mod blocklist;
 pub mod bloom;
 pub mod counting;
 mod fetch;
+mod kept;
 mod lone;
 pub mod meta;
 pub mod path;

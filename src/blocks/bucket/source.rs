@@ -10,6 +10,7 @@ use super::{
     Block,
     blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Warning},
     fetch::gunzip,
+    kept::KeptBlocklists,
     lone,
     meta::{BlockMeta, ParsedMeta},
     path,
@@ -29,6 +30,8 @@ pub struct Source {
     name: String,
     kind: SourceKind,
     place: Option<Place>,
+    /// Block lists read before, if they are kept at all.
+    kept: Option<Arc<KeptBlocklists>>,
 }
 
 /// Where a source lies; standard input lies nowhere.
@@ -83,7 +86,7 @@ impl Source {
         let parsed = SourceUrl::parse(url, options.home().as_deref())?;
         if parsed == SourceUrl::Stdin {
             let kind = SourceKind::Otlp(OtlpFormat::Unknown);
-            return Ok(Self { name: url.to_owned(), kind, place: None });
+            return Ok(Self { name: url.to_owned(), kind, place: None, kept: None });
         }
         let (store, key) = OpenStore::locate(&parsed, options).await?;
         let mut place = Place { store, key };
@@ -104,7 +107,7 @@ impl Source {
                 None => place.recognise_folder(url).await?,
             },
         };
-        Ok(Self { name: url.to_owned(), kind, place: Some(place) })
+        Ok(Self { name: url.to_owned(), kind, place: Some(place), kept: None })
     }
 
     /// What it is.
@@ -147,6 +150,23 @@ impl Source {
         }
     }
 
+    /// The same source with block lists kept in memory: [`Source::blocks`] reads a tenant's list
+    /// once and then answers from memory, until [`Source::refresh_blocklists`] reads it anew.
+    #[must_use]
+    pub fn keeping_blocklists(self) -> Self {
+        Self { kept: Some(Arc::default()), ..self }
+    }
+
+    /// Reads the kept block lists anew; returns what went wrong. A list that cannot be read is
+    /// forgotten, so that the next query meets the error.
+    pub async fn refresh_blocklists(&self, now_unix_nanos: Option<i64>) -> Vec<Error> {
+        let Some(kept) = &self.kept else { return Vec::new() };
+        let read = |tenant: TenantId, options: BlocklistOptions| async move {
+            self.read_blocks(&tenant, &options).await
+        };
+        kept.refresh(now_unix_nanos, read).await
+    }
+
     /// The live blocks of a tenant, by end time descending, then by id.
     ///
     /// # Errors
@@ -154,6 +174,20 @@ impl Source {
     /// [`Error::NotFound`] with the tenants that exist as candidates, or [`Error::Usage`] saying
     /// what was found if the source does not look like a bucket.
     pub async fn blocks(&self, tenant: &TenantId, options: &BlocklistOptions) -> Result<Blocklist> {
+        match &self.kept {
+            Some(kept) if !options.no_index => {
+                let read = |options| async move { self.read_blocks(tenant, &options).await };
+                kept.get(tenant, options, read).await
+            }
+            _ => self.read_blocks(tenant, options).await,
+        }
+    }
+
+    async fn read_blocks(
+        &self,
+        tenant: &TenantId,
+        options: &BlocklistOptions,
+    ) -> Result<Blocklist> {
         let place = self.place()?;
         let folder = match &self.kind {
             SourceKind::Bucket => path::tenant_folder(&place.key, tenant),
@@ -215,8 +249,8 @@ impl Source {
         }
         let below = place.list().await?;
         let folders = place.tenants(&below);
-        let looks = futures::stream::iter(folders.iter().take(MAX_CANDIDATES_CHECKED))
-            .map(|name| async move { Ok(place.is_tenant(name).await?.then(|| name.to_string())) })
+        let looks = futures::stream::iter(folders.iter().take(MAX_CANDIDATES_CHECKED).cloned())
+            .map(|name| async move { Ok(place.is_tenant(&name).await?.then(|| name.to_string())) })
             .buffered(16);
         let tenants: Vec<_> = looks.try_filter_map(|name| async { Ok(name) }).try_collect().await?;
         if tenants.is_empty() && !(below.common_prefixes.is_empty() && below.objects.is_empty()) {

@@ -1,0 +1,204 @@
+//! Block lists kept between queries, for a server: read once, then as new as the last refresh. A
+//! query never waits for a list but for a tenant's first one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    blocklist::{Blocklist, BlocklistOptions, Unreadable},
+    tenant::TenantId,
+};
+use crate::{Error, Result};
+
+/// A list is forgotten when this many refreshes found that no query had asked for it.
+const MAX_IDLE_REFRESHES: u32 = 60;
+
+/// What distinguishes lists: the tenant, and whether unreadable blocks are skipped.
+type Key = (TenantId, bool);
+
+/// The lists of a source.
+#[derive(Debug, Default)]
+pub(super) struct KeptBlocklists {
+    entries: Mutex<BTreeMap<Key, Arc<Entry>>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Held while the list is read for the first time, so that it is read once.
+    kept: tokio::sync::Mutex<Option<Kept>>,
+    idle_refreshes: AtomicU32,
+}
+
+#[derive(Clone, Debug)]
+enum Kept {
+    List(Arc<Blocklist>),
+    /// There is no such tenant: the rest of [`Error::NotFound`].
+    Missing {
+        key: String,
+        candidates: Vec<String>,
+    },
+}
+
+impl Kept {
+    /// What to keep of a result; other errors may be gone the next time.
+    fn of(read: Result<Blocklist>) -> Result<Self> {
+        match read {
+            Ok(list) => Ok(Self::List(Arc::new(list))),
+            Err(Error::NotFound { what: "tenant", key, candidates }) => {
+                Ok(Self::Missing { key, candidates })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn within(self, options: &BlocklistOptions) -> Result<Blocklist> {
+        match self {
+            Self::Missing { key, candidates } => {
+                Err(Error::NotFound { what: "tenant", key, candidates })
+            }
+            Self::List(list) => {
+                let blocks = list.blocks.iter();
+                let inside = blocks
+                    .filter(|block| options.range.is_none_or(|range| block.meta.overlaps(range)));
+                Ok(Blocklist { blocks: inside.cloned().collect(), warnings: list.warnings.clone() })
+            }
+        }
+    }
+}
+
+impl KeptBlocklists {
+    /// The list as kept, or as `read` reads it with the options it is given.
+    pub(super) async fn get<R>(
+        &self,
+        tenant: &TenantId,
+        options: &BlocklistOptions,
+        read: impl FnOnce(BlocklistOptions) -> R,
+    ) -> Result<Blocklist>
+    where
+        R: Future<Output = Result<Blocklist>>,
+    {
+        let key = (tenant.clone(), options.unreadable == Unreadable::Skip);
+        let entry = Arc::clone(self.entries.lock().entry(key).or_default());
+        entry.idle_refreshes.store(0, Ordering::Relaxed);
+        let kept = {
+            let mut kept = entry.kept.lock().await;
+            match &*kept {
+                Some(kept) => kept.clone(),
+                None => {
+                    let whole = BlocklistOptions { range: None, ..*options };
+                    kept.insert(Kept::of(read(whole).await)?).clone()
+                }
+            }
+        };
+        kept.within(options)
+    }
+
+    /// Reads every list anew. One that cannot be read is forgotten, so that the next query meets
+    /// the error itself instead of an answer from a list that may be wrong; so is one that no query
+    /// has asked for in a long time, and the absence of a tenant.
+    pub(super) async fn refresh<R>(
+        &self,
+        now_unix_nanos: Option<i64>,
+        read: impl Fn(TenantId, BlocklistOptions) -> R,
+    ) -> Vec<Error>
+    where
+        R: Future<Output = Result<Blocklist>>,
+    {
+        let entries: Vec<_> =
+            self.entries.lock().iter().map(|(key, e)| (key.clone(), Arc::clone(e))).collect();
+        let mut errors = Vec::new();
+        for (key, entry) in entries {
+            let is_list = matches!(*entry.kept.lock().await, Some(Kept::List(_)));
+            let idle = entry.idle_refreshes.fetch_add(1, Ordering::Relaxed);
+            if !is_list || idle >= MAX_IDLE_REFRESHES {
+                self.entries.lock().remove(&key);
+                continue;
+            }
+            let (tenant, skip) = key.clone();
+            let unreadable = if skip { Unreadable::Skip } else { Unreadable::Fail };
+            let options =
+                BlocklistOptions { range: None, no_index: false, unreadable, now_unix_nanos };
+            match Kept::of(read(tenant, options).await) {
+                Ok(kept) => *entry.kept.lock().await = Some(kept),
+                Err(error) => {
+                    self.entries.lock().remove(&key);
+                    errors.push(error);
+                }
+            }
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing() -> Error {
+        Error::NotFound { what: "tenant", key: "t".to_owned(), candidates: vec!["a".to_owned()] }
+    }
+
+    async fn get(lists: &KeptBlocklists, read: Result<Blocklist>) -> Result<Blocklist> {
+        let options = BlocklistOptions::default();
+        lists.get(&TenantId::single(), &options, |_| async { read }).await
+    }
+
+    fn warned(reason: &str) -> Blocklist {
+        let warning =
+            super::super::blocklist::Warning { key: String::new(), reason: reason.to_owned() };
+        Blocklist { blocks: Vec::new(), warnings: vec![warning] }
+    }
+
+    fn reason(list: Result<Blocklist>) -> String {
+        list.unwrap().warnings[0].reason.clone()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_once_and_then_by_refreshes_only() {
+        let lists = KeptBlocklists::default();
+        assert_eq!(reason(get(&lists, Ok(warned("first"))).await), "first");
+        assert_eq!(reason(get(&lists, Err(missing())).await), "first");
+        let errors = lists.refresh(None, |_, _| async { Ok(warned("second")) }).await;
+        assert!(errors.is_empty());
+        assert_eq!(reason(get(&lists, Err(missing())).await), "second");
+    }
+
+    #[tokio::test]
+    async fn a_failed_refresh_leaves_the_error_to_the_next_query() {
+        let lists = KeptBlocklists::default();
+        get(&lists, Ok(warned("first"))).await.unwrap();
+        let broken = || Error::Unreachable { key: "k".to_owned(), reason: "r".to_owned() };
+        let errors = lists.refresh(None, |_, _| async { Err(broken()) }).await;
+        assert_eq!(errors.len(), 1);
+        assert!(matches!(get(&lists, Err(broken())).await, Err(Error::Unreachable { .. })));
+        assert_eq!(reason(get(&lists, Ok(warned("back"))).await), "back");
+    }
+
+    #[tokio::test]
+    async fn a_missing_tenant_is_remembered_until_the_next_refresh() {
+        let lists = KeptBlocklists::default();
+        for read in [Err(missing()), Ok(Blocklist::default())] {
+            let error = get(&lists, read).await.unwrap_err();
+            assert!(matches!(error, Error::NotFound { candidates, .. } if candidates == ["a"]));
+        }
+        lists.refresh(None, |_, _| async { Err(missing()) }).await;
+        get(&lists, Ok(Blocklist::default())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_list_no_one_asks_for_is_forgotten() {
+        let lists = KeptBlocklists::default();
+        get(&lists, Ok(Blocklist::default())).await.unwrap();
+        for _ in 0..=MAX_IDLE_REFRESHES {
+            lists.refresh(None, |_, _| async { Ok(Blocklist::default()) }).await;
+        }
+        assert!(lists.entries.lock().is_empty());
+    }
+}
