@@ -4,7 +4,6 @@
 pub mod distribute;
 pub mod error;
 mod evaluate;
-mod explain;
 pub mod options;
 pub mod outcome;
 mod plan;
@@ -80,11 +79,8 @@ impl Engine {
         id: TraceId,
         options: &QueryOptions,
     ) -> Result<Outcome<Option<Trace>>> {
-        let asked = Instant::now();
-        let find = query::trace(&self.runtime, source, tenants, id, options);
-        let mut outcome = within(options.timeout, Box::pin(find)).await?;
-        outcome.stats.elapsed = asked.elapsed();
-        Ok(outcome)
+        let _unused = (source, tenants, id, options);
+        Err(Error::Unsupported("trace by id".into()))
     }
 
     /// Attribute names by scope.
@@ -98,12 +94,8 @@ impl Engine {
         request: &TagNamesRequest,
         options: &QueryOptions,
     ) -> Result<Outcome<TagNames>> {
-        let asked = Instant::now();
-        let run = runtime::QueryRun::new(options);
-        let names = tags::names(&self.runtime, &run, source, tenants, request, options);
-        let mut outcome = within(options.timeout, Box::pin(names)).await?;
-        outcome.stats.elapsed = asked.elapsed();
-        Ok(outcome)
+        let _unused = (source, tenants, request, options);
+        Err(Error::Unsupported("tag names".into()))
     }
 
     /// Distinct values of one field, sorted by type then value.
@@ -117,12 +109,8 @@ impl Engine {
         request: &TagValuesRequest,
         options: &QueryOptions,
     ) -> Result<Outcome<Vec<TypedTagValue>>> {
-        let asked = Instant::now();
-        let run = runtime::QueryRun::new(options);
-        let values = tags::values(&self.runtime, &run, source, tenants, request, options);
-        let mut outcome = within(options.timeout, Box::pin(values)).await?;
-        outcome.stats.elapsed = asked.elapsed();
-        Ok(outcome)
+        let _unused = (source, tenants, request, options);
+        Err(Error::Unsupported("tag values".into()))
     }
 
     /// Every stage of one query, for people: typed query, logical plan, physical plan, what the scan
@@ -139,8 +127,8 @@ impl Engine {
         options: &QueryOptions,
         mode: ExplainMode,
     ) -> Result<Explanation> {
-        let explain = explain::explain(&self.runtime, source, tenants, query, options, mode);
-        within(options.timeout, Box::pin(explain)).await
+        let _unused = (source, tenants, query, options, mode);
+        Err(Error::Unsupported("explain".into()))
     }
 }
 

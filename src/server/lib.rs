@@ -3,3 +3,15 @@
 //! line.
 
 pub mod api;
+pub mod error;
+mod handler;
+pub mod options;
+mod queue;
+mod reply;
+mod request;
+mod route;
+mod serve;
+
+pub use error::{Error, Result};
+pub use options::{Limits, ServeOptions, Tenancy};
+pub use serve::{serve, stop_signal};

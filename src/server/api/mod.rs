@@ -2,6 +2,6 @@
 //! that the command line prints the very same text.
 
 pub mod json;
+pub mod llm;
+pub mod protobuf;
 mod value;
-
-pub use value::duration_text;

@@ -1,10 +1,11 @@
 //! Values of the language as Tempo's API writes them: OTLP values, with durations, statuses and
 //! kinds as strings.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use traceql_engine::search::{ResultAttribute, Value};
+use traceql_language::duration_text;
 
 /// An attribute as `{"key":…,"value":{…}}`.
 #[derive(serde::Serialize)]
@@ -30,7 +31,7 @@ impl Serialize for ValueJson<'_> {
             Value::Int(value) => object.serialize_entry("intValue", &Text(value))?,
             Value::Float(value) => object.serialize_entry("doubleValue", &Double(*value))?,
             Value::Duration(nanos) => {
-                object.serialize_entry("stringValue", &Text(duration_text(*nanos)))?;
+                object.serialize_entry("stringValue", &duration_text(*nanos))?;
             }
             Value::String(text) => object.serialize_entry("stringValue", text)?,
             Value::Bool(value) => object.serialize_entry("boolValue", value)?,
@@ -98,82 +99,9 @@ impl Serialize for Double {
     }
 }
 
-/// A duration in Go's notation: the largest unit that gives a digit before the point, down to the
-/// nanosecond, above a minute split into hours, minutes and seconds: `62.666666ms`, `1h30m0s`.
-pub fn duration_text(nanos: i64) -> impl fmt::Display + Copy + fmt::Debug {
-    DurationText(nanos)
-}
-
-#[derive(Clone, Copy, Debug)]
-struct DurationText(i64);
-
-impl fmt::Display for DurationText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MICRO: u64 = 1_000;
-        const MILLI: u64 = 1_000_000;
-        const SECOND: u64 = 1_000_000_000;
-        let nanos = self.0.unsigned_abs();
-        if self.0 < 0 {
-            f.write_char('-')?;
-        }
-        match nanos {
-            0 => f.write_str("0s"),
-            1..MICRO => write!(f, "{nanos}ns"),
-            MICRO..MILLI => decimal(f, nanos, MICRO, "µs"),
-            MILLI..SECOND => decimal(f, nanos, MILLI, "ms"),
-            _ => {
-                let minutes = nanos / (60 * SECOND);
-                if minutes >= 60 {
-                    write!(f, "{}h", minutes / 60)?;
-                }
-                if minutes > 0 {
-                    write!(f, "{}m", minutes % 60)?;
-                }
-                decimal(f, nanos % (60 * SECOND), SECOND, "s")
-            }
-        }
-    }
-}
-
-/// `value / unit` with as many decimals as it takes.
-fn decimal(f: &mut fmt::Formatter<'_>, value: u64, unit: u64, name: &str) -> fmt::Result {
-    write!(f, "{}", value / unit)?;
-    let mut rest = value % unit;
-    if rest > 0 {
-        f.write_char('.')?;
-    }
-    let mut place = unit;
-    while rest > 0 {
-        place /= 10;
-        write!(f, "{}", rest / place)?;
-        rest %= place;
-    }
-    f.write_str(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_go_prints_them() {
-        for (nanos, text) in [
-            (0, "0s"),
-            (1, "1ns"),
-            (1_500, "1.5µs"),
-            (1_001, "1.001µs"),
-            (62_666_666, "62.666666ms"),
-            (120_000_000, "120ms"),
-            (1_500_000_000, "1.5s"),
-            (60_000_000_000, "1m0s"),
-            (10_005_000_000, "10.005s"),
-            (5_400_000_000_000, "1h30m0s"),
-            (-1, "-1ns"),
-            (i64::MIN, "-2562047h47m16.854775808s"),
-        ] {
-            assert_eq!(duration_text(nanos).to_string(), text);
-        }
-    }
 
     #[test]
     fn values_carry_their_type() {

@@ -57,6 +57,12 @@ pub fn search_response(answer: &SearchAnswer, stats: &QueryStats) -> String {
     to_text(&Body { traces: List(&answer.traces), metrics: SearchMetrics::from(stats) })
 }
 
+/// One element of the `traces` of a search: a line of `-o ndjson`.
+#[must_use]
+pub fn search_trace(trace: &TraceResult) -> String {
+    to_text(&As(trace))
+}
+
 /// The body of `/api/traces/{id}`.
 #[must_use]
 pub fn trace_v1_response(trace: &Trace) -> String {
@@ -140,9 +146,12 @@ pub fn tag_names_v2_response(
     to_text(&Body { scopes, metrics: stats.map(MetadataMetrics::from).unwrap_or_default() })
 }
 
-/// The body of `/api/search/tag/{name}/values`. Values of several types that read alike are one.
+/// The body of `/api/search/tag/{name}/values`: each text once, sorted.
 #[must_use]
-pub fn tag_values_v1_response(values: &[TypedTagValue], stats: Option<&QueryStats>) -> String {
+pub fn tag_values_v1_response<'a>(
+    values: impl IntoIterator<Item = &'a str>,
+    stats: Option<&QueryStats>,
+) -> String {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
@@ -150,7 +159,7 @@ pub fn tag_values_v1_response(values: &[TypedTagValue], stats: Option<&QueryStat
         metrics: MetadataMetrics,
     }
     to_text(&Body {
-        tag_values: values.iter().map(|value| value.value.as_str()).collect(),
+        tag_values: values.into_iter().collect(),
         metrics: stats.map(MetadataMetrics::from).unwrap_or_default(),
     })
 }
@@ -183,7 +192,7 @@ pub fn scope_name(scope: AttributeScope) -> &'static str {
     }
 }
 
-pub(super) fn to_text(value: &impl Serialize) -> String {
+pub(crate) fn to_text(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("writes to memory, and every key is a string")
 }
 
@@ -193,7 +202,7 @@ pub(super) fn duration_millis(nanos: u64) -> u32 {
 }
 
 /// The API's trace ids have no leading zeros.
-pub(super) struct ShortTraceId(pub(super) TraceId);
+pub(crate) struct ShortTraceId(pub(crate) TraceId);
 
 impl std::fmt::Display for ShortTraceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

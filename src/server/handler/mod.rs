@@ -1,0 +1,150 @@
+//! One file a family of endpoints: parameters to an engine call, its outcome to a body.
+
+mod filter;
+mod search;
+mod tags;
+mod trace;
+
+use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
+use traceql_blocks::bucket::meta::TimeRange;
+use traceql_blocks::bucket::source::{Source, SourceKind};
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_engine::{Engine, Outcome, QueryOptions};
+use traceql_language::{Dialect, ErrorKind, TypedQuery};
+
+use crate::options::ServeOptions;
+use crate::reply::{Failure, Form, Reply, Result};
+use crate::request::time::RangeRules;
+use crate::request::{BadRequest, Parameters};
+use crate::route::Query;
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) engine: Engine,
+    pub(crate) source: Source,
+    pub(crate) options: ServeOptions,
+}
+
+/// A request that was understood as far as all of them are alike.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) query: Query,
+    /// The variable part of the path, decoded.
+    pub(crate) argument: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) tenants: Vec<TenantId>,
+    pub(crate) form: Form,
+}
+
+impl Context {
+    /// Answers a request.
+    pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
+        self.leave_out_unknown(&mut asked.tenants).await?;
+        match asked.query {
+            Query::Search => self.search(&asked).await,
+            Query::TraceV1 => self.trace_v1(&asked).await,
+            Query::TraceV2 => self.trace_v2(&asked).await,
+            Query::TagNamesV1 => self.tag_names_v1(&asked).await,
+            Query::TagNamesV2 => self.tag_names_v2(&asked).await,
+            Query::TagValuesV1 => self.tag_values_v1(&asked).await,
+            Query::TagValuesV2 => self.tag_values_v2(&asked).await,
+        }
+    }
+
+    /// A tenant without a block yet is one without data, and no error.
+    async fn leave_out_unknown(&self, tenants: &mut Vec<TenantId>) -> Result<()> {
+        if matches!(self.source.kind(), SourceKind::Otlp(_)) {
+            return Ok(());
+        }
+        let options = BlocklistOptions {
+            // The blocks themselves do not matter, so most of them need not be copied.
+            range: Some(TimeRange { start_unix_nanos: 0, end_unix_nanos: 0 }),
+            unreadable: match self.options.query.skip_unreadable {
+                true => Unreadable::Skip,
+                false => Unreadable::Fail,
+            },
+            now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
+            no_index: false,
+        };
+        let mut known = Vec::with_capacity(tenants.len());
+        for tenant in tenants.drain(..) {
+            match self.source.blocks(&tenant, &options).await {
+                Ok(_) => known.push(tenant),
+                Err(traceql_blocks::Error::NotFound { what: "tenant", .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        *tenants = known;
+        Ok(())
+    }
+
+    fn now_unix_nanos(&self) -> u64 {
+        (self.options.clock)()
+    }
+
+    fn range_rules(&self) -> RangeRules {
+        let limits = &self.options.limits;
+        RangeRules {
+            now_unix_nanos: self.now_unix_nanos(),
+            default_range: limits.default_range,
+            end_cutoff: limits.end_cutoff,
+            max_range: limits.max_search_range,
+        }
+    }
+
+    fn query_options(&self, time_range: Option<(u64, u64)>) -> QueryOptions {
+        QueryOptions {
+            time_range,
+            now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
+            ..self.options.query.clone()
+        }
+    }
+
+    /// Compiles the text of a query; the error is what Tempo answers.
+    fn compile(&self, text: &str) -> Result<TypedQuery> {
+        const MAX: usize = traceql_language::MAX_QUERY_BYTES;
+        if text.len() > MAX {
+            return Err(BadRequest::new(format!(
+                "TraceQL expression exceeds the configured maximum size of {MAX} bytes, reduce \
+                 the query expression size or contact your system administrator"
+            ))
+            .into());
+        }
+        traceql_language::compile(text, self.options.dialect).map_err(|error| {
+            BadRequest::new(format!("invalid TraceQL query: {}", explained(&error, text))).into()
+        })
+    }
+
+    /// Compiles a query of our own making, which may use whatever the language has.
+    fn compile_own(&self, text: &str) -> Result<TypedQuery> {
+        traceql_language::compile(text, Dialect::Default)
+            .map_err(|error| BadRequest::new(format!("{error}: {text}")).into())
+    }
+
+    /// Takes an outcome whose body has no place to say that it is not whole.
+    fn whole<T>(&self, outcome: Outcome<T>) -> Result<Outcome<T>> {
+        self.log_warnings(&outcome.warnings);
+        match &outcome.partial {
+            Some(reason) => Err(Failure::partial(reason)),
+            None => Ok(outcome),
+        }
+    }
+
+    fn log_warnings(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| (self.options.log)(warning));
+    }
+}
+
+/// An error of the language on one line, with its place and the first thing that helps.
+fn explained(error: &traceql_language::Error, text: &str) -> String {
+    let place = match error.kind {
+        ErrorKind::Parse => {
+            let position = error.position(text);
+            format!("parse error at line {}, col {}: ", position.line, position.column)
+        }
+        _ => String::new(),
+    };
+    let hint = error.hints.first().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{place}{error}{hint}")
+}

@@ -1,0 +1,87 @@
+//! Trace by id, in both versions.
+
+use axum::http::StatusCode;
+use traceql_blocks::model::{Trace, TraceId};
+use traceql_engine::{Outcome, QueryOptions};
+
+use super::filter::SpanFilter;
+use super::{Asked, Context};
+use crate::api::{json, llm, protobuf};
+use crate::reply::{Failure, Form, Reply, Result};
+use crate::request::{BadRequest, Parameters, time, trace_id};
+
+impl Context {
+    pub(super) async fn trace_v1(&self, asked: &Asked) -> Result<Reply> {
+        let (_, outcome) = self.find_trace(asked).await?;
+        let outcome = self.whole(outcome)?;
+        let Some(trace) = &outcome.answer else {
+            return Ok(Reply::text(StatusCode::NOT_FOUND, ""));
+        };
+        Ok(match asked.form {
+            Form::Protobuf => Reply::protobuf(&protobuf::trace(Some(trace))),
+            Form::Json | Form::Llm => Reply::json(json::trace_v1_response(trace)),
+        })
+    }
+
+    pub(super) async fn trace_v2(&self, asked: &Asked) -> Result<Reply> {
+        let filter = match asked.parameters.get("q") {
+            Some(text) => Some(SpanFilter::new(self.compile(text)?, &asked.parameters)?),
+            None => None,
+        };
+        let (options, mut outcome) = self.find_trace(asked).await?;
+        self.log_warnings(&outcome.warnings);
+        let mut reasons: Vec<String> = outcome.partial.take().into_iter().collect();
+        if let (Some(filter), Some(trace)) = (filter, &mut outcome.answer) {
+            let matched = filter.matches(self, asked, trace.id, &options).await?;
+            if filter.keep(trace, &matched) {
+                let reason =
+                    "Trace filtered, only a subset of spans matching the filter is returned";
+                reasons.push(reason.to_owned());
+            }
+        }
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        let (trace, stats) = (outcome.answer.as_ref(), &outcome.stats);
+        Ok(match asked.form {
+            Form::Protobuf => {
+                let response = protobuf::trace_by_id_response(trace, stats, reason.as_deref());
+                Reply::protobuf(&response)
+            }
+            Form::Json => Reply::json(json::trace_v2_response(trace, stats, reason.as_deref())),
+            Form::Llm => Reply::llm(llm::trace_response(trace, stats, reason.as_deref())),
+        })
+    }
+
+    async fn find_trace(&self, asked: &Asked) -> Result<(QueryOptions, Outcome<Option<Trace>>)> {
+        let id = trace_id::parse(&asked.argument)?;
+        let options = self.query_options(time::of_trace(&asked.parameters)?);
+        let outcome = if self.is_in_blocks(&asked.parameters)? && !asked.tenants.is_empty() {
+            self.engine.trace(&self.source, &asked.tenants, id, &options).await?
+        } else {
+            Outcome::default()
+        };
+        Ok((options, outcome))
+    }
+
+    /// Whether the stores a request names include the blocks; there is nothing else here.
+    #[expect(clippy::unused_self, reason = "stores of recent data come with ingest")]
+    fn is_in_blocks(&self, parameters: &Parameters) -> Result<bool> {
+        const FIRST_BLOCK: &str = "00000000-0000-0000-0000-000000000000";
+        const LAST_BLOCK: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+        for (name, default) in [("blockStart", FIRST_BLOCK), ("blockEnd", LAST_BLOCK)] {
+            if parameters.get(name).is_some_and(|id| !id.eq_ignore_ascii_case(default)) {
+                let text = format!("{name} is not implemented by this server");
+                return Err(Failure::new(StatusCode::NOT_IMPLEMENTED, text));
+            }
+        }
+        match parameters.get("mode") {
+            None | Some("all" | "blocks") => Ok(true),
+            Some("ingesters" | "external") => Ok(false),
+            Some(other) => Err(BadRequest::new(format!("invalid value for mode: {other}")).into()),
+        }
+    }
+}
+
+/// Ids of traces are the same in all parts of the API.
+pub(super) fn id_text(id: TraceId) -> String {
+    json::ShortTraceId(id).to_string()
+}

@@ -1,0 +1,86 @@
+//! What a server is started with: plain data, gathered and checked by whoever starts it.
+
+use std::time::Duration;
+
+use traceql_blocks::bucket::source::Source;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_engine::{EngineConfig, QueryOptions};
+use traceql_language::Dialect;
+
+/// Everything a server needs to know.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The data.
+    pub source: Source,
+    /// Address and port to listen on, `127.0.0.1:3200`; port 0 takes any free one.
+    pub listen: String,
+    /// Whose data requests see.
+    pub tenancy: Tenancy,
+    /// Which texts are accepted.
+    pub dialect: Dialect,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// What every query is asked with: threads, memory, time-out. Limit, range, clock and spans per
+    /// spanset come from the request.
+    pub query: QueryOptions,
+    /// Settings of the engine; its I/O runtime is set by the server.
+    pub engine: EngineConfig,
+    /// How often block lists are read anew.
+    pub poll: Duration,
+    /// How long requests may go on after the server was told to stop.
+    pub drain: Duration,
+    /// The time, unix nanoseconds.
+    pub clock: fn() -> u64,
+    /// Takes a line for whoever runs the server: a failed request, a skipped block.
+    pub log: fn(&str),
+}
+
+/// Whose data requests see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenancy {
+    /// One tenant's, whatever the request says.
+    One(TenantId),
+    /// The tenants' that the request names in its header; it must name one.
+    Header,
+}
+
+/// Bounds on requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Traces a search returns that names no limit.
+    pub default_traces: usize,
+    /// Most traces a search may ask for.
+    pub max_traces: Option<usize>,
+    /// Spans per spanset of a search that names no number.
+    pub default_spans_per_spanset: usize,
+    /// Most spans per spanset a search may ask for.
+    pub max_spans_per_spanset: Option<usize>,
+    /// How far back a request looks that names no range.
+    pub default_range: Duration,
+    /// Longest range of a search.
+    pub max_search_range: Option<Duration>,
+    /// The newest part of the data that searches and tags do not look at.
+    pub end_cutoff: Duration,
+    /// Queries that run at once; more wait.
+    pub concurrent_queries: usize,
+    /// Queries that wait; more are refused.
+    pub queued_queries: usize,
+}
+
+impl Default for Limits {
+    /// Tempo's defaults without its maxima, which protect a cluster: here a query is bounded by its
+    /// memory and its time.
+    fn default() -> Self {
+        Self {
+            default_traces: 20,
+            max_traces: None,
+            default_spans_per_spanset: 3,
+            max_spans_per_spanset: None,
+            default_range: Duration::from_secs(15 * 60),
+            max_search_range: None,
+            end_cutoff: Duration::ZERO,
+            concurrent_queries: 4,
+            queued_queries: 2000,
+        }
+    }
+}

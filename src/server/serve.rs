@@ -1,0 +1,304 @@
+//! The listener: connections, dispatch by the route table, the threads that queries run on, start
+//! and stop. What a query means is `handler`'s business.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{HeaderMap, LOCATION};
+use axum::http::{HeaderValue, Response, StatusCode};
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
+use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::meta::TimeRange;
+use traceql_blocks::bucket::source::{Source, SourceKind};
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_engine::{Engine, EngineConfig};
+
+use crate::error::{Error, Result};
+use crate::handler::{Asked, Context};
+use crate::options::{ServeOptions, Tenancy};
+use crate::queue::Queue;
+use crate::reply::{self, Failure, Form, Reply};
+use crate::request::parameters::decode_path;
+use crate::request::{Parameters, tenants};
+use crate::route::{self, Endpoint, Query};
+
+/// The version of Tempo whose API this is; old Grafana looks at it to decide what it may ask.
+const API_VERSION: &str = "3.1.0";
+
+/// What every connection shares.
+#[derive(Debug)]
+struct Server {
+    context: Arc<Context>,
+    queue: Queue,
+    /// Queries run here, so that a heavy one does not keep connections waiting.
+    compute: Handle,
+}
+
+/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most.
+/// `on_listening` learns the address, whose port the system may have chosen.
+///
+/// # Errors
+/// If the address cannot be listened on, or the source lacks the one tenant to serve while it has
+/// others.
+pub async fn serve(
+    options: ServeOptions,
+    on_listening: impl FnOnce(SocketAddr) + Send,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let source = options.source.clone().keeping_blocklists();
+    check_tenant(&source, &options).await?;
+    let compute = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(options.query.threads.max(1))
+        .thread_name("query")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let compute = Compute(Some(compute));
+    let listen_error = |error| Error::Listen { address: options.listen.clone(), error };
+    let listener = TcpListener::bind(&options.listen).await.map_err(listen_error)?;
+    on_listening(listener.local_addr().map_err(listen_error)?);
+
+    let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
+    let (poll, drain) = (options.poll, options.drain);
+    let server = Arc::new(Server {
+        queue: Queue::new(options.limits.concurrent_queries, options.limits.queued_queries),
+        compute: compute.handle(),
+        context: Arc::new(Context { engine: Engine::new(engine), source, options }),
+    });
+    let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server.context), poll)));
+    let router = Router::new().fallback(dispatch).with_state(server);
+    // Answers are written at once and whole; waiting for more to send would only delay them.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let stop = async move {
+        stop.await;
+        // The receiver may be gone only if serving has ended already.
+        let _gone = stopping.send(());
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
+    tokio::select! {
+        served = serving => served.map_err(Error::Serve),
+        () = async {
+            match stopped.await {
+                Ok(()) => tokio::time::sleep(drain).await,
+                Err(_) => std::future::pending().await,
+            }
+        } => Ok(()),
+    }
+}
+
+/// Completes when the process is asked to end: Ctrl-C, or SIGTERM.
+///
+/// # Errors
+/// If the system lets no signals be watched.
+pub async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// Refuses to serve a tenant that is not there while others are: that is a mistake. An empty bucket
+/// is none, it may fill.
+async fn check_tenant(source: &Source, options: &ServeOptions) -> Result<()> {
+    let (Tenancy::One(tenant), false) =
+        (&options.tenancy, matches!(source.kind(), SourceKind::Otlp(_)))
+    else {
+        return Ok(());
+    };
+    let options = BlocklistOptions {
+        range: Some(TimeRange { start_unix_nanos: 0, end_unix_nanos: 0 }),
+        ..BlocklistOptions::default()
+    };
+    match source.blocks(tenant, &options).await {
+        Err(error @ traceql_blocks::Error::NotFound { .. }) => match &error {
+            traceql_blocks::Error::NotFound { candidates, .. } if !candidates.is_empty() => {
+                Err(error.into())
+            }
+            _ => Ok(()),
+        },
+        // Damaged blocks are for queries to report.
+        _ => Ok(()),
+    }
+}
+
+/// Reads block lists anew, for as long as it is let.
+async fn refresh(context: Arc<Context>, poll: Duration) {
+    let mut ticks = tokio::time::interval(poll.max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let now = i64::try_from((context.options.clock)()).ok();
+        for error in context.source.refresh_blocklists(now).await {
+            (context.options.log)(&format!("cannot read the block list: {error}"));
+        }
+    }
+}
+
+async fn dispatch(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let accepts_gzip = reply::accepts_gzip(headers);
+    if let Some(path) = route::cleaned(uri.path()) {
+        return redirect(&path, uri.query());
+    }
+    let reply = match route::find(uri.path()) {
+        Some((Endpoint::Query(query), argument)) => {
+            let asked = server.understand(query, argument, uri.query(), headers);
+            match asked {
+                Ok(asked) => return server.run(asked, accepts_gzip).await,
+                Err(failure) => failure.into(),
+            }
+        }
+        Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
+        Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
+        Some((Endpoint::BuildInfo, _)) => build_info(),
+        Some((Endpoint::NotYet(name), _)) => {
+            Reply::text(StatusCode::NOT_IMPLEMENTED, route::not_yet(uri.path(), name))
+        }
+        None => Reply::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+    };
+    reply.into_response(accepts_gzip)
+}
+
+impl Server {
+    fn understand(
+        &self,
+        query: Query,
+        argument: &str,
+        parameters: Option<&str>,
+        headers: &HeaderMap,
+    ) -> reply::Result<Asked> {
+        Ok(Asked {
+            query,
+            tenants: self.tenants(headers)?,
+            argument: decode_path(argument)?.into_owned(),
+            parameters: Parameters::parse(parameters.unwrap_or_default()),
+            form: Form::wanted(headers),
+        })
+    }
+
+    fn tenants(&self, headers: &HeaderMap) -> reply::Result<Vec<TenantId>> {
+        match &self.context.options.tenancy {
+            Tenancy::One(tenant) => Ok(vec![tenant.clone()]),
+            Tenancy::Header => {
+                let header = headers.get(tenants::TENANT_HEADER);
+                let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
+                tenants::parse(header.as_deref())?
+                    .ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "no org id\n"))
+            }
+        }
+    }
+
+    /// Runs a query when its turn comes. If the client goes away, so does the query.
+    async fn run(&self, asked: Asked, accepts_gzip: bool) -> Response<Body> {
+        let Ok(turn) = self.queue.turn().await else {
+            let full = Reply::text(StatusCode::TOO_MANY_REQUESTS, "job queue full");
+            return full.into_response(false);
+        };
+        let context = Arc::clone(&self.context);
+        let work = self.compute.spawn(async move {
+            let reply = context.answer(asked).await.unwrap_or_else(|failure| {
+                if failure.status.is_server_error() {
+                    (context.options.log)(&format!("{}: {}", failure.status, failure.text));
+                }
+                failure.into()
+            });
+            let response = reply.into_response(accepts_gzip);
+            drop(turn);
+            response
+        });
+        match AbortOnDrop(work).join().await {
+            Ok(response) => response,
+            Err(error) => {
+                let text = format!("internal error, please report it: {error}");
+                (self.context.options.log)(&text);
+                Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text).into_response(false)
+            }
+        }
+    }
+}
+
+fn redirect(path: &str, query: Option<&str>) -> Response<Body> {
+    let location = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut response = Response::new(Body::empty());
+    match HeaderValue::from_str(&location) {
+        Ok(location) => {
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            response.headers_mut().insert(LOCATION, location);
+        }
+        Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    response
+}
+
+fn build_info() -> Reply {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct BuildInfo {
+        version: &'static str,
+        revision: &'static str,
+        branch: &'static str,
+        build_user: &'static str,
+        build_date: &'static str,
+        go_version: &'static str,
+    }
+    Reply::json(crate::api::json::to_text(&BuildInfo {
+        version: API_VERSION,
+        revision: concat!("traceql-", env!("CARGO_PKG_VERSION")),
+        branch: "",
+        build_user: "",
+        build_date: "",
+        go_version: "",
+    }))
+}
+
+/// A task that ends when no one waits for it any longer.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn join(mut self) -> std::result::Result<T, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The runtime of queries. A runtime must not be dropped where waiting is not allowed, so it is left
+/// to end on its own.
+struct Compute(Option<Runtime>);
+
+impl Compute {
+    fn handle(&self) -> Handle {
+        self.0.as_ref().expect("it is taken only when dropped").handle().clone()
+    }
+}
+
+impl Drop for Compute {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
