@@ -4,6 +4,7 @@
 pub mod distribute;
 pub mod error;
 mod evaluate;
+mod explain;
 pub mod options;
 pub mod outcome;
 mod plan;
@@ -79,8 +80,11 @@ impl Engine {
         id: TraceId,
         options: &QueryOptions,
     ) -> Result<Outcome<Option<Trace>>> {
-        let _unused = (source, tenants, id, options);
-        Err(Error::Unsupported("trace by id".into()))
+        let asked = Instant::now();
+        let find = query::trace(&self.runtime, source, tenants, id, options);
+        let mut outcome = within(options.timeout, Box::pin(find)).await?;
+        outcome.stats.elapsed = asked.elapsed();
+        Ok(outcome)
     }
 
     /// Attribute names by scope.
@@ -94,8 +98,12 @@ impl Engine {
         request: &TagNamesRequest,
         options: &QueryOptions,
     ) -> Result<Outcome<TagNames>> {
-        let _unused = (source, tenants, request, options);
-        Err(Error::Unsupported("tag names".into()))
+        let asked = Instant::now();
+        let run = runtime::QueryRun::new(options);
+        let names = tags::names(&self.runtime, &run, source, tenants, request, options);
+        let mut outcome = within(options.timeout, Box::pin(names)).await?;
+        outcome.stats.elapsed = asked.elapsed();
+        Ok(outcome)
     }
 
     /// Distinct values of one field, sorted by type then value.
@@ -109,8 +117,12 @@ impl Engine {
         request: &TagValuesRequest,
         options: &QueryOptions,
     ) -> Result<Outcome<Vec<TypedTagValue>>> {
-        let _unused = (source, tenants, request, options);
-        Err(Error::Unsupported("tag values".into()))
+        let asked = Instant::now();
+        let run = runtime::QueryRun::new(options);
+        let values = tags::values(&self.runtime, &run, source, tenants, request, options);
+        let mut outcome = within(options.timeout, Box::pin(values)).await?;
+        outcome.stats.elapsed = asked.elapsed();
+        Ok(outcome)
     }
 
     /// Every stage of one query, for people: typed query, logical plan, physical plan, what the scan
@@ -127,8 +139,8 @@ impl Engine {
         options: &QueryOptions,
         mode: ExplainMode,
     ) -> Result<Explanation> {
-        let _unused = (source, tenants, query, options, mode);
-        Err(Error::Unsupported("explain".into()))
+        let explain = explain::explain(&self.runtime, source, tenants, query, options, mode);
+        within(options.timeout, Box::pin(explain)).await
     }
 }
 

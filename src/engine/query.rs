@@ -9,8 +9,11 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt as _;
+use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::read::find::find_trace;
 use traceql_language::analyze::ir::{MetricsExpr, TypedQuery};
 
 use crate::error::{Error, Result};
@@ -22,7 +25,7 @@ use crate::scan::spec::{BlockRef, FORMAT, ScanSpec, WorkUnit};
 use crate::scan::units;
 use crate::search::rows::{self, Row};
 use crate::search::{SearchAnswer, TraceResult, newest_first};
-use crate::select::{Selected, Selecting, Selection, select};
+use crate::select::{Selected, Selecting, Selection, read_context, select, select_lazily};
 
 /// Traces of a unit of an in-memory source.
 const MEMORY_UNIT: usize = 1_024;
@@ -151,21 +154,11 @@ pub(crate) async fn search(
     options: &QueryOptions,
     on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
 ) -> Result<Outcome<SearchAnswer>> {
-    let run = Arc::new(QueryRun {
-        progress: options.progress.clone(),
-        memory_limit_bytes: options.memory_bytes,
-        ..QueryRun::default()
-    });
+    let run = QueryRun::new(options);
     let planned = plan(runtime, &run, source, tenants, query, options).await?;
     let traces = execute(runtime, &run, planned.physical, on_trace).await?;
     let mut stats = planned.stats;
-    stats.units_done = run.units_done.load(Ordering::Relaxed);
-    stats.inspected_traces = run.inspected_traces.load(Ordering::Relaxed);
-    stats.inspected_spans = run.inspected_spans.load(Ordering::Relaxed);
-    stats.bytes_read = run.io.bytes.load(Ordering::Relaxed);
-    stats.requests = run.io.requests.load(Ordering::Relaxed);
-    stats.pages_read = run.io.pages.load(Ordering::Relaxed);
-    stats.row_groups_skipped = run.io.row_groups_skipped.load(Ordering::Relaxed);
+    run.count_into(&mut stats);
     Ok(Outcome {
         answer: SearchAnswer { traces },
         stats,
@@ -197,4 +190,34 @@ pub(crate) async fn execute(
     }
     newest_first(&mut traces);
     Ok(traces)
+}
+
+/// Finds a trace in every block that may hold a part of it.
+pub(crate) async fn trace(
+    runtime: &Arc<Runtime>,
+    source: &Source,
+    tenants: &[TenantId],
+    id: TraceId,
+    options: &QueryOptions,
+) -> Result<Outcome<Option<Trace>>> {
+    let run = QueryRun::new(options);
+    let selecting = select_lazily(runtime, &run, source, tenants, options).await?;
+    let answer = match &selecting.selection {
+        Selection::Memory(_, traces) => {
+            let found = traces.binary_search_by_key(&id, |trace| trace.id);
+            found.ok().and_then(|at| traces.get(at).cloned())
+        }
+        Selection::Blocks(selected) => {
+            let blocks: Vec<Block> = selected.iter().map(|s| s.block.clone()).collect();
+            find_trace(&blocks, id, &read_context(runtime, &run, options)).await?
+        }
+    };
+    let mut stats = selecting.stats;
+    run.count_into(&mut stats);
+    Ok(Outcome {
+        answer,
+        stats,
+        partial: selecting.skipped.then(|| "unreadable blocks were skipped".to_owned()),
+        warnings: selecting.warnings,
+    })
 }

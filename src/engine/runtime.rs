@@ -15,7 +15,8 @@ use traceql_blocks::read::digest::trace_ids;
 use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext};
 
 use crate::error::{Error, Result};
-use crate::outcome::Progress;
+use crate::options::QueryOptions;
+use crate::outcome::{Progress, QueryStats};
 
 /// Blocks whose trace ids are kept: a megabyte each for 64,000 traces.
 const DIGESTS: usize = 256;
@@ -92,6 +93,25 @@ pub(crate) struct QueryRun {
 }
 
 impl QueryRun {
+    pub(crate) fn new(options: &QueryOptions) -> Arc<Self> {
+        Arc::new(Self {
+            progress: options.progress.clone(),
+            memory_limit_bytes: options.memory_bytes,
+            ..Self::default()
+        })
+    }
+
+    /// Adds what has been counted so far.
+    pub(crate) fn count_into(&self, stats: &mut QueryStats) {
+        stats.units_done = self.units_done.load(Ordering::Relaxed);
+        stats.inspected_traces = self.inspected_traces.load(Ordering::Relaxed);
+        stats.inspected_spans = self.inspected_spans.load(Ordering::Relaxed);
+        stats.bytes_read = self.io.bytes.load(Ordering::Relaxed);
+        stats.requests = self.io.requests.load(Ordering::Relaxed);
+        stats.pages_read = self.io.pages.load(Ordering::Relaxed);
+        stats.row_groups_skipped = self.io.row_groups_skipped.load(Ordering::Relaxed);
+    }
+
     pub(crate) fn unit_done(&self) {
         self.units_done.fetch_add(1, Ordering::Relaxed);
         if let Some(progress) = &self.progress {

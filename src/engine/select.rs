@@ -56,6 +56,29 @@ pub(crate) async fn select(
     tenants: &[TenantId],
     options: &QueryOptions,
 ) -> Result<Selecting> {
+    select_with(runtime, run, source, tenants, options, true).await
+}
+
+/// Lists what a query may read and opens nothing: a trace by id reads few of the blocks. Blocks
+/// beyond the time range are left out.
+pub(crate) async fn select_lazily(
+    runtime: &Runtime,
+    run: &QueryRun,
+    source: &Source,
+    tenants: &[TenantId],
+    options: &QueryOptions,
+) -> Result<Selecting> {
+    select_with(runtime, run, source, tenants, options, false).await
+}
+
+async fn select_with(
+    runtime: &Runtime,
+    run: &QueryRun,
+    source: &Source,
+    tenants: &[TenantId],
+    options: &QueryOptions,
+    opens: bool,
+) -> Result<Selecting> {
     let mut out = Selecting {
         selection: Selection::Blocks(Vec::new()),
         stats: QueryStats::default(),
@@ -113,7 +136,7 @@ pub(crate) async fn select(
                 let context = context.clone();
                 async move {
                     let inside = range.is_none_or(|range| block.meta.overlaps(range));
-                    let open = if inside {
+                    let open = if inside && opens {
                         OpenBlock::open(&block, &context).await.map(Some)
                     } else {
                         Ok(None)
@@ -127,6 +150,7 @@ pub(crate) async fn select(
             .await?;
     for (block, inside, open) in opened {
         match open {
+            Ok(_) if !inside && !opens => {}
             Ok(open) => {
                 runtime.add_store(&block.store_url, &block.store);
                 if inside {

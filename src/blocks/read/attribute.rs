@@ -171,7 +171,7 @@ impl BlockBatch {
     }
 
     /// True if metadata proves that a leaf of this row group holds no value at all.
-    fn is_all_null(&self, leaf: LeafIndex) -> bool {
+    pub(super) fn is_all_null(&self, leaf: LeafIndex) -> bool {
         let chunk = self.window.block.chunk(self.window.row_group, leaf);
         let nulls = chunk.statistics().and_then(|statistics| statistics.null_count_opt());
         u64::try_from(chunk.num_values()).is_ok_and(|n| nulls == Some(n))

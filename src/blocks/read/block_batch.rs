@@ -247,6 +247,81 @@ impl BlockBatch {
         self.flat_column(&Column::TraceId, traces)
     }
 
+    /// Keys of the attributes of a level that occur in this row group, from dictionaries and
+    /// statistics; nothing is decoded where keys have a dictionary.
+    ///
+    /// # Errors
+    /// As every read of a column.
+    pub fn keys(&self, level: Level) -> Demand<Vec<String>> {
+        let schema = &self.window.block.schema;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut keys: Vec<String> = Vec::new();
+        match schema.attributes(level) {
+            Some(leaves) => match self.window.table(leaves.key)? {
+                Some(table) if !self.has_plain_pages(leaves.key) => {
+                    keys.extend(table.iter().map(text));
+                }
+                _ => {
+                    for piece in &self.window.pieces(leaves.key, &self.all())? {
+                        if let PageStrings::Plain(plain) = self.page_strings(leaves.key, piece)? {
+                            keys.extend(plain.iter().map(text));
+                        }
+                    }
+                }
+            },
+            None if level == Level::Link => keys.extend(self.v3_links()?.keys()),
+            None => {}
+        }
+        for (own_level, key, leaf) in schema.own_columns() {
+            if *own_level == level && self.has_values(*leaf)? {
+                keys.push(key.clone());
+            }
+        }
+        Ok(keys)
+    }
+
+    /// True if a column of its own holds a value (for `service.name`, more than `""`) anywhere in the
+    /// row group.
+    fn has_values(&self, leaf: LeafIndex) -> Demand<bool> {
+        if self.info(leaf).physical == PhysicalType::BYTE_ARRAY
+            && let Some(table) = self.window.table(leaf)?
+        {
+            let required = self.info(leaf).max_def == 1;
+            return Ok(table.iter().any(|text| !required || !text.is_empty()));
+        }
+        Ok(!self.is_all_null(leaf))
+    }
+
+    /// The dictionary that alone holds all values of a column in this row group; `None` if there is
+    /// none such: keys in generic lists, pages without dictionary, numbers.
+    ///
+    /// # Errors
+    /// As every read of a column.
+    pub fn only_dictionary(&self, column: &Column) -> Demand<Option<Arc<StringTable>>> {
+        let schema = &self.window.block.schema;
+        let leaf = match column {
+            Column::Attribute(level, key) => {
+                if let Some(generic) = schema.attributes(*level) {
+                    match self.window.table(generic.key)? {
+                        Some(keys) if keys.find(key.as_bytes()).is_none() => {}
+                        _ => return Ok(None),
+                    }
+                }
+                schema.own_column(*level, key).map(|own| own.leaf)
+            }
+            _ => schema.intrinsic_leaf(column).map(|leaf| leaf.index),
+        };
+        match leaf {
+            Some(leaf)
+                if self.info(leaf).physical == PhysicalType::BYTE_ARRAY
+                    && !self.has_plain_pages(leaf) =>
+            {
+                self.window.table(leaf)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Notes the dictionaries that can prove a condition impossible as wanted.
     pub fn prefetch_tables(&self, column: &Column) {
         let schema = &self.window.block.schema;

@@ -25,6 +25,13 @@ pub(super) struct Links {
     list: Vec<Link>,
 }
 
+impl Links {
+    /// Keys of the attributes of all links.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> + '_ {
+        self.list.iter().flat_map(|link| link.attributes.iter().map(|a| a.key.clone()))
+    }
+}
+
 /// The links of a span as vParquet3 keeps them.
 #[derive(Clone, PartialEq, prost::Message)]
 struct LinkList {

@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     /// Row of the owner's level in the batch.
     pub(crate) owner: u32,
     /// Number of the attribute (or other element) within its trace, if the leaf has such elements.
+    /// An entry of an owner without any has the number of the element before, 0 if there is none,
+    /// and no value: whoever merges by this number is not led past elements to come.
     pub(crate) element: u32,
     /// Whether the entry starts an element.
     pub(crate) starts_element: bool,
@@ -100,7 +102,7 @@ impl Window {
                 f(Entry {
                     trace,
                     owner: next_owner.wrapping_sub(1),
-                    element: next_element.wrapping_sub(1),
+                    element: next_element.saturating_sub(1),
                     starts_element,
                     value: has_value.then_some(value),
                 });

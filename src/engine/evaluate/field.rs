@@ -46,6 +46,17 @@ pub(crate) struct Rows {
     n: usize,
 }
 
+impl Rows {
+    pub(crate) fn len(&self) -> usize {
+        self.n
+    }
+
+    /// The span of a row.
+    pub(crate) fn span_of(&self, row: usize) -> usize {
+        self.spans.as_ref().map_or(row, |spans| spans[row] as usize)
+    }
+}
+
 /// Rows for which an expression is true, and rows for which it is false; the rest is nil. When
 /// narrowing, both are supersets.
 pub(crate) struct Truth {
