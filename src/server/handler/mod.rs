@@ -5,6 +5,8 @@ mod search;
 mod tags;
 mod trace;
 
+use std::pin::Pin;
+
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
@@ -37,19 +39,24 @@ pub(crate) struct Asked {
     pub(crate) form: Form,
 }
 
+/// A handler at work. Handlers hold whole queries; without the box every request would be as large as
+/// the largest of them.
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>;
+
 impl Context {
     /// Answers a request.
     pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
         self.leave_out_unknown(&mut asked.tenants).await?;
-        match asked.query {
-            Query::Search => self.search(&asked).await,
-            Query::TraceV1 => self.trace_v1(&asked).await,
-            Query::TraceV2 => self.trace_v2(&asked).await,
-            Query::TagNamesV1 => self.tag_names_v1(&asked).await,
-            Query::TagNamesV2 => self.tag_names_v2(&asked).await,
-            Query::TagValuesV1 => self.tag_values_v1(&asked).await,
-            Query::TagValuesV2 => self.tag_values_v2(&asked).await,
-        }
+        let work: Answering<'_> = match asked.query {
+            Query::Search => Box::pin(self.search(&asked)),
+            Query::TraceV1 => Box::pin(self.trace_v1(&asked)),
+            Query::TraceV2 => Box::pin(self.trace_v2(&asked)),
+            Query::TagNamesV1 => Box::pin(self.tag_names_v1(&asked)),
+            Query::TagNamesV2 => Box::pin(self.tag_names_v2(&asked)),
+            Query::TagValuesV1 => Box::pin(self.tag_values_v1(&asked)),
+            Query::TagValuesV2 => Box::pin(self.tag_values_v2(&asked)),
+        };
+        work.await
     }
 
     /// A tenant without a block yet is one without data, and no error.
