@@ -92,21 +92,13 @@ fn mentions_span(typed: &Typed, place: &str) -> Result<(), Error> {
     .hint(format!("write `{place}(duration)` or another field")))
 }
 
-/// A field that stands alone, in `select` and among metrics.
+/// A field that stands alone, in `select`.
 pub(super) fn lone_field(context: Context, field: &Located<Field>) -> Result<Field, Error> {
+    check_parent(context, &field.node, field.range)?;
     if field.node.name == FieldName::Parent {
-        if !context.dialect.has_extensions() {
-            return Err(parent_extension(field.range));
-        }
         return Err(only_nil_tests(field.range));
     }
     Ok(field.node.clone())
-}
-
-/// The same where Tempo checks that the parent is not mentioned.
-pub(super) fn checked_field(context: Context, field: &Located<Field>) -> Result<Field, Error> {
-    check_parent(context, &field.node, field.range)?;
-    lone_field(context, field)
 }
 
 fn check_parent(context: Context, field: &Field, range: TextRange) -> Result<(), Error> {

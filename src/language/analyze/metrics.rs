@@ -1,7 +1,7 @@
 //! Metrics functions, their second stages and math: ranges and combinations checked.
 
 use super::Context;
-use super::field::{condition, lone_field};
+use super::field::condition;
 use super::ir::{Field, MetricsExpr, MetricsFunction, SecondStage};
 use super::pipeline::pipeline;
 use crate::ast::{self, FieldFunction, Located};
@@ -43,7 +43,7 @@ fn metrics_expr(
             Ok(MetricsExpr::Query {
                 pipeline: pipeline(context, spans)?,
                 function: typed,
-                by: fields(context, by)?,
+                by: fields(by),
                 second: second_stages(second)?,
             })
         }
@@ -117,16 +117,10 @@ fn check_groupings(
     }
 }
 
-fn fields(context: Context, fields: &[Located<Field>]) -> Result<Vec<Field>, Error> {
-    fields.iter().map(|field| metrics_field(context, field)).collect()
-}
-
-/// Tempo does not check the fields of metrics, so here it takes the parent's, too.
-fn metrics_field(context: Context, field: &Located<Field>) -> Result<Field, Error> {
-    if field.node.name == ast::FieldName::Parent && !context.dialect.has_extensions() {
-        return Ok(field.node.clone());
-    }
-    lone_field(context, field)
+/// Tempo does not check the fields of metrics, so here it accepts the parent and its fields, too; the
+/// parent by itself has no value.
+fn fields(fields: &[Located<Field>]) -> Vec<Field> {
+    fields.iter().map(|field| field.node.clone()).collect()
 }
 
 fn function_of(
@@ -137,7 +131,7 @@ fn function_of(
         ast::MetricsFunction::Rate => MetricsFunction::Rate,
         ast::MetricsFunction::CountOverTime => MetricsFunction::CountOverTime,
         ast::MetricsFunction::OfField(function, of) => {
-            let of = metrics_field(context, of)?;
+            let of = of.node.clone();
             match function {
                 FieldFunction::MinOverTime => MetricsFunction::MinOverTime(of),
                 FieldFunction::MaxOverTime => MetricsFunction::MaxOverTime(of),
@@ -166,7 +160,7 @@ fn function_of(
                 }
             }
             MetricsFunction::QuantileOverTime {
-                of: metrics_field(context, of)?,
+                of: of.node.clone(),
                 quantiles: quantiles.iter().map(|quantile| quantile.node).collect(),
             }
         }

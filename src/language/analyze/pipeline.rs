@@ -1,7 +1,7 @@
 //! Stages, spanset expressions and scalars: checked and typed.
 
 use super::Context;
-use super::field::{checked_field, condition, key, number};
+use super::field::{condition, key, lone_field, number};
 use super::ir::{Aggregate, Pipeline, ScalarExpr, SpansetExpr, SpansetOp, Stage};
 use crate::ast::{self, Located};
 use crate::display;
@@ -35,7 +35,7 @@ fn stage_of(context: Context, stage: &Located<ast::Stage>) -> Result<Stage, Erro
         }
         ast::Stage::Coalesce => Stage::Coalesce,
         ast::Stage::Select(fields) => Stage::Select(
-            fields.iter().map(|field| checked_field(context, field)).collect::<Result<_, _>>()?,
+            fields.iter().map(|field| lone_field(context, field)).collect::<Result<_, _>>()?,
         ),
     })
 }

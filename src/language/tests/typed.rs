@@ -270,6 +270,17 @@ fn metrics_are_typed() {
 }
 
 #[test]
+fn metrics_take_any_field() {
+    for dialect in [Dialect::Default, Dialect::Tempo] {
+        for text in
+            ["{} | rate() by (parent.a)", "{} | rate() by (parent)", "{} | max_over_time(parent.a)"]
+        {
+            assert!(compile(text, dialect).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn compare_has_defaults() {
     let function = |text: &str| match typed(text).metrics {
         Some(MetricsExpr::Query {
