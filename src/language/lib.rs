@@ -18,6 +18,7 @@ pub mod error;
 mod fold;
 mod lenient;
 mod lexer;
+mod lint;
 mod operator;
 mod parser;
 pub mod range;
@@ -31,6 +32,7 @@ pub use display::{duration_text, float_text};
 pub use error::{Code, Error, ErrorKind, Verdict};
 pub use fold::integer_power;
 pub use lenient::lenient_filter;
+pub use lint::advice;
 pub use range::{LineColumn, TextRange};
 
 /// Longest query accepted, in bytes: Tempo's default.

@@ -7,7 +7,7 @@ mod metrics;
 pub mod pattern;
 mod pipeline;
 pub mod types;
-mod visit;
+pub mod visit;
 
 use crate::ast::{Body, Hint, Query, Static};
 use crate::dialect::Dialect;

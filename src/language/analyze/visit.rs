@@ -92,53 +92,77 @@ impl Field {
     }
 }
 
-impl Pipeline {
-    /// Calls `visit` for every field that any stage reads, in the order of the text.
-    pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
-        for stage in &self.stages {
-            match stage {
-                Stage::Spanset(expr) => expr.visit_fields(visit),
-                Stage::ScalarFilter { left, right, .. } => {
-                    left.visit_fields(visit);
-                    right.visit_fields(visit);
-                }
-                Stage::By { key, .. } => key.fields().for_each(&mut *visit),
-                Stage::Coalesce => {}
-                Stage::Select(fields) => fields.iter().for_each(&mut *visit),
-            }
+/// What a query reads of a span: expressions, and fields that stand alone.
+#[derive(Clone, Copy, Debug)]
+pub enum Read<'a> {
+    /// A filter, a group key, an aggregate's argument.
+    Expr(&'a FieldExpr),
+    /// A field of `select` or of a metrics function.
+    Field(&'a Field),
+}
+
+impl<'a> Read<'a> {
+    /// Calls `visit` for every field in it.
+    fn each_field(self, visit: &mut impl FnMut(&'a Field)) {
+        match self {
+            Self::Expr(expr) => expr.fields().for_each(visit),
+            Self::Field(field) => visit(field),
         }
     }
 }
 
-impl SpansetExpr {
-    /// Calls `visit` for every field that is read.
+impl Pipeline {
+    /// Calls `visit` for everything that any stage reads, in the order of the text.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
+        for stage in &self.stages {
+            match stage {
+                Stage::Spanset(expr) => expr.visit(visit),
+                Stage::ScalarFilter { left, right, .. } => {
+                    left.visit(visit);
+                    right.visit(visit);
+                }
+                Stage::By { key, .. } => visit(Read::Expr(key)),
+                Stage::Coalesce => {}
+                Stage::Select(fields) => fields.iter().for_each(|field| visit(Read::Field(field))),
+            }
+        }
+    }
+
+    /// Calls `visit` for every field that any stage reads, in the order of the text.
     pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+        self.visit(&mut |read| read.each_field(visit));
+    }
+}
+
+impl SpansetExpr {
+    /// Calls `visit` for everything that is read.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
         match self {
-            Self::Filter(filter) => filter.fields().for_each(&mut *visit),
-            Self::Pipeline(pipeline) => pipeline.visit_fields(visit),
+            Self::Filter(filter) => visit(Read::Expr(filter)),
+            Self::Pipeline(pipeline) => pipeline.visit(visit),
             Self::Operation { left, right, .. } => {
-                left.visit_fields(visit);
-                right.visit_fields(visit);
+                left.visit(visit);
+                right.visit(visit);
             }
         }
     }
 }
 
 impl ScalarExpr {
-    /// Calls `visit` for every field that is read.
-    pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    /// Calls `visit` for everything that is read.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
         match self {
             Self::Static(_) => {}
             Self::Aggregate(aggregate) => {
-                aggregate.operand.iter().flat_map(FieldExpr::fields).for_each(&mut *visit);
+                aggregate.operand.iter().for_each(|operand| visit(Read::Expr(operand)));
             }
             Self::Pipeline { pipeline, aggregate } => {
-                pipeline.visit_fields(visit);
-                aggregate.operand.iter().flat_map(FieldExpr::fields).for_each(&mut *visit);
+                pipeline.visit(visit);
+                aggregate.operand.iter().for_each(|operand| visit(Read::Expr(operand)));
             }
             Self::Arithmetic { left, right, .. } => {
-                left.visit_fields(visit);
-                right.visit_fields(visit);
+                left.visit(visit);
+                right.visit(visit);
             }
         }
     }
@@ -161,19 +185,20 @@ impl MetricsFunction {
 }
 
 impl MetricsExpr {
-    /// Calls `visit` for every field that any of its queries reads.
-    pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    /// Calls `visit` for everything that any of its queries reads.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
         match self {
             Self::Query { pipeline, function, by, .. } => {
-                pipeline.visit_fields(visit);
+                pipeline.visit(visit);
                 if let MetricsFunction::Compare { selection, .. } = function {
-                    selection.fields().for_each(&mut *visit);
+                    visit(Read::Expr(selection));
                 }
-                function.field().into_iter().chain(by).for_each(&mut *visit);
+                let fields = function.field().into_iter().chain(by);
+                fields.for_each(|field| visit(Read::Field(field)));
             }
             Self::Math { left, right, .. } => {
-                left.visit_fields(visit);
-                right.visit_fields(visit);
+                left.visit(visit);
+                right.visit(visit);
             }
             Self::Constant(_) => {}
         }
@@ -181,11 +206,16 @@ impl MetricsExpr {
 }
 
 impl TypedQuery {
-    /// Calls `visit` for every field that the query reads.
-    pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    /// Calls `visit` for everything that the query reads, in the order of the text.
+    pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
         match &self.metrics {
-            Some(metrics) => metrics.visit_fields(visit),
-            None => self.pipeline.visit_fields(visit),
+            Some(metrics) => metrics.visit(visit),
+            None => self.pipeline.visit(visit),
         }
+    }
+
+    /// Calls `visit` for every field that the query reads, in the order of the text.
+    pub fn visit_fields<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+        self.visit(&mut |read| read.each_field(visit));
     }
 }
