@@ -23,9 +23,9 @@ pub(super) fn number(text: &str) -> LexResult<'_, Token> {
             return Err(not_a_duration(text, written));
         }
     }
-    let is_float = digits.contains('.')
-        || digits.starts_with("0x") && digits.contains('p')
-        || !digits.starts_with("0x") && digits.contains(['e', 'E']);
+    let is_hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
+    let exponent = if is_hexadecimal { ['p', 'P'] } else { ['e', 'E'] };
+    let is_float = digits.contains('.') || digits.contains(exponent);
     let token = if is_float { float(text, digits)? } else { int(text, digits)? };
     Ok((rest, token))
 }
@@ -229,4 +229,73 @@ fn component(text: &str) -> Option<(&str, &str, &str)> {
     let number = text.find(|c| !is_number(c))?;
     let unit = text[number..].find(is_number).map_or(text.len(), |len| number + len);
     (number > 0).then(|| (&text[..number], &text[number..unit], &text[unit..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token at the beginning of a text, if it is one, and what is left.
+    fn lexed(text: &str) -> Option<(Token, &str)> {
+        number(text).ok().map(|(rest, token)| (token, rest))
+    }
+
+    #[test]
+    fn numbers_are_those_of_go() {
+        let check = |text: &str, token| assert_eq!(lexed(text), Some((token, "")), "{text}");
+        check("0", Token::Int(0));
+        check("017", Token::Int(17));
+        check("9223372036854775807", Token::Int(i64::MAX));
+        check("5.", Token::Float(5.0));
+        check(".5", Token::Float(0.5));
+        check("08.5", Token::Float(8.5));
+        check("1e3", Token::Float(1000.0));
+        check("1E-3", Token::Float(0.001));
+        check("0x1p-2", Token::Float(0.25));
+        check("0X1.8P1", Token::Float(3.0));
+        check("1_0.5", Token::Float(10.5));
+        for text in [
+            "08",
+            "0x10",
+            "0b1",
+            "0o7",
+            "1_000",
+            "1__0.5",
+            "1_.5",
+            "1e",
+            "1e+",
+            "1e400",
+            "0x1.8",
+            "9223372036854775808",
+        ] {
+            assert_eq!(lexed(text), None, "{text}");
+        }
+        assert_eq!(lexed("1.5.5"), Some((Token::Float(1.5), ".5")));
+    }
+
+    #[test]
+    fn durations_are_read_as_prometheus_reads_them_and_then_as_go_does() {
+        let check = |text: &str, nanos| {
+            assert_eq!(lexed(text), Some((Token::Duration(nanos), "")), "{text}");
+        };
+        const SECOND: i64 = 1_000_000_000;
+        check("1ns", 1);
+        check("1us", 1_000);
+        check("1µs", 1_000);
+        check("1.5s", SECOND + SECOND / 2);
+        check(".5s", SECOND / 2);
+        check("5.s", 5 * SECOND);
+        check("0.001ms", 1_000);
+        check("1h1.5m", 3690 * SECOND);
+        check("1ms1s", SECOND + 1_000_000);
+        check("1h1h", 7200 * SECOND);
+        check("1d12h", 36 * 3600 * SECOND);
+        check("1y1w1d", 373 * 24 * 3600 * SECOND);
+        check("2562047h47m16.854775807s", i64::MAX);
+        for text in ["1.5d", "12h1d", "1e3s", "1m2", "1n", "300y", "9999999999s", "1h2562047h"] {
+            assert_eq!(lexed(text), None, "{text}");
+        }
+        assert_eq!(lexed("1s&&.a"), Some((Token::Duration(SECOND), "&&.a")));
+        assert_eq!(lexed("1sfoo"), Some((Token::Duration(SECOND), "foo")));
+    }
 }
