@@ -66,7 +66,7 @@ pub fn analyze(query: &Query, dialect: Dialect) -> Result<TypedQuery, Error> {
 /// Parses and checks a query.
 ///
 /// # Errors
-/// As [`parse`] and [`analyze`].
+/// As [`parse`] and [`analyze()`].
 pub fn compile(text: &str, dialect: Dialect) -> Result<TypedQuery, Error> {
     analyze(&parse(text, dialect)?, dialect)
 }
