@@ -27,9 +27,6 @@ pub(super) fn body(input: Input<'_>) -> Parsed<'_, Body> {
     let (rest, sequence) = sequence(input)?;
     let body = match sequence.content {
         Content::Single(operand) => {
-            if let Node::ScalarFilter(_, sort) = &operand.node {
-                refuse_mixed(rest, *sort, operand.range)?;
-            }
             let mut stages = Vec::new();
             push_stage(rest, &mut stages, operand)?;
             Body::Search(Pipeline { stages })
@@ -508,16 +505,4 @@ fn filtered_math(expr: &Located<MetricsExpr>) -> Error {
         "this can be applied to math only at the end of the whole query",
     )
     .hint("apply it to one of the queries, `({ … } | rate() > 2) * 3`, or at the very end")
-}
-
-/// The default dialect knows comparisons of pipelines with anything.
-fn refuse_mixed(
-    input: Input<'_>,
-    sort: ScalarSort,
-    range: TextRange,
-) -> Result<(), nom::Err<Problem>> {
-    if sort == ScalarSort::Mixed {
-        refuse_extension(input, range, "this comparison of a pipeline's aggregate")?;
-    }
-    Ok(())
 }

@@ -135,8 +135,8 @@ pub(super) fn arithmetic(
             Node::Constant(fold_constants(input, range, &left, op, &right)?)
         }
         (left, right) => {
-            let (left, left_sort) = scalar(left);
-            let (right, right_sort) = scalar(right);
+            let (left, left_sort) = scalar(left, left_range)?;
+            let (right, right_sort) = scalar(right, right_range)?;
             let sort = match (left_sort, right_sort) {
                 (Some(left), Some(right)) if left == right => left,
                 (Some(ScalarSort::Aggregates), None) | (None, Some(ScalarSort::Aggregates)) => {
@@ -165,8 +165,8 @@ pub(super) fn comparison(
     let range = left.range.cover(right.range);
     let (left_range, right_range) = (left.range, right.range);
     let height = left.height.max(right.height) + 1;
-    let (left, left_sort) = scalar(left.node);
-    let (right, right_sort) = scalar(right.node);
+    let (left, left_sort) = scalar(left.node, left_range)?;
+    let (right, right_sort) = scalar(right.node, right_range)?;
     let sort = match (left_sort, right_sort) {
         (None, None) => {
             return Err(fail(
@@ -194,12 +194,17 @@ pub(super) fn comparison(
 }
 
 /// A number as an expression, and which aggregates it is made of, if any.
-fn scalar(node: Node) -> (ScalarExpr, Option<ScalarSort>) {
+fn scalar(
+    node: Node,
+    range: TextRange,
+) -> Result<(ScalarExpr, Option<ScalarSort>), nom::Err<Problem>> {
     match node {
-        Node::Scalar(expr, sort) => (expr, Some(sort)),
-        Node::Constant(value) => (ScalarExpr::Static(value), None),
-        // Callers ask `is_number` first; nothing sensible could be made of anything else.
-        _ => (ScalarExpr::Static(Static::Bool(false)), None),
+        Node::Scalar(expr, sort) => Ok((expr, Some(sort))),
+        Node::Constant(value) => Ok((ScalarExpr::Static(value), None)),
+        node => {
+            let message = format!("expected a number, found {}", node.name());
+            Err(fail(Error::parse(range, message)))
+        }
     }
 }
 
