@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use super::batch::{Condition, TraceData as _};
-use super::block_batch::{BlockBatch, PageStrings, Verdicts, covers};
+use super::block_batch::{BlockBatch, PageStrings, covers};
 use super::leaf::{Demand, LeafPage, Piece};
 use super::mask::Mask;
+use super::own_column::Verdicts;
 use super::page::{CodeSet, Encoding};
 use super::predicate::{Comparison, Literal, Predicate};
 use super::structure::count;

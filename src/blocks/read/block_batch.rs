@@ -15,7 +15,7 @@ use super::mask::Mask;
 use super::page::{ByteArrays, DecodeError, Encoding};
 use super::structure::{Offsets, Structure, count};
 use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Strings};
-use super::walk::{Ranks, first_owner, rank};
+use super::walk::{Ranks, first_owner};
 use crate::bucket::meta::FormatVersion;
 use crate::error::{Error, Result};
 use crate::schema::{Column, LeafIndex, LeafInfo, Level};
@@ -247,81 +247,6 @@ impl BlockBatch {
         self.flat_column(&Column::TraceId, traces)
     }
 
-    /// Keys of the attributes of a level that occur in this row group, from dictionaries and
-    /// statistics; nothing is decoded where keys have a dictionary.
-    ///
-    /// # Errors
-    /// As every read of a column.
-    pub fn keys(&self, level: Level) -> Demand<Vec<String>> {
-        let schema = &self.window.block.schema;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut keys: Vec<String> = Vec::new();
-        match schema.attributes(level) {
-            Some(leaves) => match self.window.table(leaves.key)? {
-                Some(table) if !self.has_plain_pages(leaves.key) => {
-                    keys.extend(table.iter().map(text));
-                }
-                _ => {
-                    for piece in &self.window.pieces(leaves.key, &self.all())? {
-                        if let PageStrings::Plain(plain) = self.page_strings(leaves.key, piece)? {
-                            keys.extend(plain.iter().map(text));
-                        }
-                    }
-                }
-            },
-            None if level == Level::Link => keys.extend(self.v3_links()?.keys()),
-            None => {}
-        }
-        for (own_level, key, leaf) in schema.own_columns() {
-            if *own_level == level && self.has_values(*leaf)? {
-                keys.push(key.clone());
-            }
-        }
-        Ok(keys)
-    }
-
-    /// True if a column of its own holds a value (for `service.name`, more than `""`) anywhere in the
-    /// row group.
-    fn has_values(&self, leaf: LeafIndex) -> Demand<bool> {
-        if self.info(leaf).physical == PhysicalType::BYTE_ARRAY
-            && let Some(table) = self.window.table(leaf)?
-        {
-            let required = self.info(leaf).max_def == 1;
-            return Ok(table.iter().any(|text| !required || !text.is_empty()));
-        }
-        Ok(!self.is_all_null(leaf))
-    }
-
-    /// The dictionary that alone holds all values of a column in this row group; `None` if there is
-    /// none such: keys in generic lists, pages without dictionary, numbers.
-    ///
-    /// # Errors
-    /// As every read of a column.
-    pub fn only_dictionary(&self, column: &Column) -> Demand<Option<Arc<StringTable>>> {
-        let schema = &self.window.block.schema;
-        let leaf = match column {
-            Column::Attribute(level, key) => {
-                if let Some(generic) = schema.attributes(*level) {
-                    match self.window.table(generic.key)? {
-                        Some(keys) if keys.find(key.as_bytes()).is_none() => {}
-                        _ => return Ok(None),
-                    }
-                }
-                schema.own_column(*level, key).map(|own| own.leaf)
-            }
-            _ => schema.intrinsic_leaf(column).map(|leaf| leaf.index),
-        };
-        match leaf {
-            Some(leaf)
-                if self.info(leaf).physical == PhysicalType::BYTE_ARRAY
-                    && !self.has_plain_pages(leaf) =>
-            {
-                self.window.table(leaf)
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// Notes the dictionaries that can prove a condition impossible as wanted.
     pub fn prefetch_tables(&self, column: &Column) {
         let schema = &self.window.block.schema;
@@ -355,82 +280,6 @@ impl BlockBatch {
 
     fn n_rows_of(&self, level: Level) -> Demand<usize> {
         if level == Level::Trace { Ok(self.window.n_rows()) } else { self.n_rows(level) }
-    }
-
-    /// True if metadata proves that no value of the column can satisfy the predicate in this row
-    /// group: the key does not occur, or a string does not.
-    pub fn is_impossible(&self, condition: &Condition) -> Demand<bool> {
-        let Column::Attribute(level, key) = &condition.column else {
-            let Some(leaf) = self.window.block.schema.intrinsic_leaf(&condition.column) else {
-                return Ok(false);
-            };
-            return self.string_is_absent(leaf.index, condition);
-        };
-        let schema = &self.window.block.schema;
-        let own = match schema.own_column(*level, key) {
-            Some(own) => self.string_is_absent(own.leaf, condition),
-            None => Ok(true),
-        };
-        let generic = match schema.attributes(*level) {
-            Some(leaves) => match self.window.table(leaves.key) {
-                Ok(Some(keys)) if keys.find(key.as_bytes()).is_none() => Ok(true),
-                Ok(Some(_)) => match leaves.string {
-                    Some(leaf) if leaves.is_array.is_some() => {
-                        self.string_is_absent(leaf, condition)
-                    }
-                    _ => Ok(false),
-                },
-                Ok(None) => Ok(false),
-                Err(fault) => Err(fault),
-            },
-            None => Ok(*level != Level::Link),
-        };
-        Ok(own? && generic?)
-    }
-
-    fn string_is_absent(&self, leaf: LeafIndex, condition: &Condition) -> Demand<bool> {
-        use super::predicate::{Comparison, Literal, Predicate};
-        let Predicate::Compare(Comparison::Equal, Literal::Bytes(wanted)) = &condition.predicate
-        else {
-            return Ok(false);
-        };
-        if self.info(leaf).physical != PhysicalType::BYTE_ARRAY {
-            return Ok(true);
-        }
-        Ok(match self.window.table(leaf)? {
-            // Every page of a chunk with a dictionary uses it (blocks.md 0, rule 3); a writer that
-            // falls back to plain pages declares so in the chunk's encodings.
-            Some(table) => !self.has_plain_pages(leaf) && table.find(wanted).is_none(),
-            None => false,
-        })
-    }
-
-    pub(super) fn has_plain_pages(&self, leaf: LeafIndex) -> bool {
-        use parquet::basic::Encoding;
-        let chunk = self.window.block.chunk(self.window.row_group, leaf);
-        match chunk.page_encoding_stats() {
-            Some(stats) => stats.iter().any(|stat| {
-                stat.page_type != parquet::basic::PageType::DICTIONARY_PAGE
-                    && !matches!(
-                        stat.encoding,
-                        Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY
-                    )
-            }),
-            None => chunk.encodings().any(|encoding| {
-                matches!(encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY)
-            }),
-        }
-    }
-
-    /// True if testing the column means going through a generic attribute list.
-    #[must_use]
-    pub fn is_expensive(&self, column: &Column) -> bool {
-        let Column::Attribute(level, key) = column else { return false };
-        let schema = &self.window.block.schema;
-        schema.attributes(*level).is_some_and(|leaves| match self.window.table(leaves.key) {
-            Ok(Some(keys)) => keys.find(key.as_bytes()).is_some(),
-            _ => true,
-        })
     }
 
     /// A required integer leaf of a level.
@@ -524,79 +373,6 @@ impl BlockBatch {
         )
     }
 
-    /// An attribute's column of its own: optional (v3, v4), repeated (v5) or required
-    /// (`service.name`).
-    fn read_own(&self, level: Level, key: &str, traces: &Mask) -> Demand<Option<AttributeColumn>> {
-        let Some(own) = self.window.block.schema.own_column(level, key).cloned() else {
-            return Ok(None);
-        };
-        let leaf = own.leaf;
-        let info = self.info(leaf);
-        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
-        let is_int = info.physical == PhysicalType::INT64;
-        let structure = self.structure()?;
-        let children = self.children(level)?;
-        let owners = first_owner(level, &structure, children.as_deref());
-        let pieces = self.window.pieces(leaf, traces)?;
-        let table = if is_int { None } else { self.window.table(leaf)? };
-        let mut column = AttributeColumn::default();
-        if let Some(table) = &table {
-            column.tables.push(Arc::clone(table));
-        }
-        for piece in &pieces {
-            let cells: Vec<AttributeCell> = if is_int {
-                self.page_ints(leaf, piece)?.into_iter().map(AttributeCell::Int).collect()
-            } else {
-                match (self.page_strings(leaf, piece)?, &table) {
-                    (PageStrings::Codes(codes), Some(table)) => {
-                        self.check_codes(leaf, piece, &codes, table)?;
-                        codes.into_iter().map(|code| AttributeCell::String(0, code)).collect()
-                    }
-                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                    (PageStrings::Plain(plain), _) => {
-                        let mut own_table = StringTable::default();
-                        let at = count(column.tables.len());
-                        let cells = plain
-                            .iter()
-                            .map(|value| AttributeCell::String(at, own_table.push(value)))
-                            .collect();
-                        column.tables.push(Arc::new(own_table));
-                        cells
-                    }
-                }
-            };
-            let (mut owner, mut run) = (u32::MAX, 0..0_usize);
-            self.window.walk(leaf, piece, ranks, &owners, |entry| {
-                let Some(value) = entry.value else { return };
-                let value = value as usize;
-                if entry.owner == owner {
-                    run.end = value + 1;
-                } else {
-                    push_run(&mut column, owner, cells.get(run.clone()));
-                    (owner, run) = (entry.owner, value..value + 1);
-                }
-            })?;
-            push_run(&mut column, owner, cells.get(run));
-        }
-        if own.empty_is_absent {
-            let keep: Vec<bool> = column
-                .iter()
-                .map(|(_, value)| !matches!(value, super::values::ValueRef::Bytes(b"")))
-                .collect();
-            let mut at = 0;
-            column.rows.retain(|_| {
-                at += 1;
-                keep[at - 1]
-            });
-            at = 0;
-            column.values.retain(|_| {
-                at += 1;
-                keep[at - 1]
-            });
-        }
-        Ok(Some(column))
-    }
-
     /// An attribute wherever the block keeps it: the generic list first, as rows are read back.
     fn read_attribute(&self, level: Level, key: &str, traces: &Mask) -> Demand<AttributeColumn> {
         let generic = self.read_generic(level, key, traces);
@@ -632,75 +408,6 @@ impl BlockBatch {
         } else {
             Ok(ColumnData::Int(self.read_ints(index, level, traces)?))
         }
-    }
-
-    /// A column of its own tested without building it: pages in which no value passes cost nothing
-    /// but their values. `None` if the predicate needs whole values.
-    fn test_own(
-        &self,
-        leaf: LeafIndex,
-        condition: &Condition,
-        level: Level,
-        traces: &Mask,
-    ) -> Demand<Mask> {
-        let info = self.info(leaf);
-        let predicate = &condition.predicate;
-        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
-        let is_int = info.physical == PhysicalType::INT64;
-        let mut mask = Mask::none(self.n_rows(level)?);
-        if (is_int && predicate.wants_strings())
-            || (!is_int && predicate.wants_numbers())
-            || predicate.wants_bools()
-        {
-            return Ok(mask);
-        }
-        let structure = self.structure()?;
-        let children = self.children(level)?;
-        let owners = first_owner(level, &structure, children.as_deref());
-        let pieces = self.window.pieces(leaf, traces)?;
-        let table = if is_int { None } else { self.window.table(leaf)? };
-        let mut verdicts = table.as_ref().map(|table| Verdicts::new(table, predicate));
-        if let Some(Verdicts { known_empty: true, .. }) = verdicts {
-            return Ok(mask);
-        }
-        for piece in &pieces {
-            let passes: Vec<bool> = if is_int {
-                self.page_ints(leaf, piece)?.into_iter().map(|v| predicate.test_int(v)).collect()
-            } else {
-                match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
-                    (PageStrings::Codes(codes), Some(verdicts)) => {
-                        codes.into_iter().map(|code| verdicts.test(code)).collect()
-                    }
-                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                    (PageStrings::Plain(plain), _) => {
-                        plain.iter().map(|value| predicate.test_bytes(value)).collect()
-                    }
-                }
-            };
-            if !passes.iter().any(|p| *p) {
-                continue;
-            }
-            let required = info.max_def == rank(level);
-            if required {
-                let (span, first) =
-                    self.window.value_span(leaf, piece, level, passes.len(), &owners)?;
-                for (at, _) in passes[span].iter().enumerate().filter(|(_, p)| **p) {
-                    if first + at < mask.len() {
-                        mask.set(first + at);
-                    }
-                }
-            } else {
-                self.window.walk(leaf, piece, ranks, &owners, |entry| {
-                    let passed = entry
-                        .value
-                        .is_some_and(|v| passes.get(v as usize).copied().unwrap_or(false));
-                    if passed && (entry.owner as usize) < mask.len() {
-                        mask.set(entry.owner as usize);
-                    }
-                })?;
-            }
-        }
-        Ok(mask)
     }
 
     fn test_attribute(
@@ -756,16 +463,6 @@ impl BlockBatch {
     }
 }
 
-fn push_run(column: &mut AttributeColumn, owner: u32, cells: Option<&[AttributeCell]>) {
-    let Some(cells) = cells.filter(|cells| !cells.is_empty()) else { return };
-    let cell = match cells {
-        [one] => *one,
-        many => column.push_elements(many.iter().copied()),
-    };
-    column.rows.push(owner);
-    column.values.push(cell);
-}
-
 /// Rows of `first`, and those of `second` that it lacks.
 fn merge(mut first: AttributeColumn, second: &AttributeColumn) -> AttributeColumn {
     if first.rows.is_empty() {
@@ -795,39 +492,6 @@ fn merge(mut first: AttributeColumn, second: &AttributeColumn) -> AttributeColum
     rows.sort_unstable_by_key(|(row, _)| *row);
     (first.rows, first.values) = rows.into_iter().unzip();
     first
-}
-
-/// Which codes of a dictionary satisfy a predicate, each string tested at most once.
-pub(super) struct Verdicts<'a> {
-    table: &'a StringTable,
-    predicate: &'a super::predicate::Predicate,
-    verdicts: Vec<u8>,
-    /// No string of the dictionary can satisfy it.
-    pub(super) known_empty: bool,
-}
-
-impl<'a> Verdicts<'a> {
-    pub(super) fn new(table: &'a StringTable, predicate: &'a super::predicate::Predicate) -> Self {
-        use super::predicate::{Comparison, Literal, Predicate};
-        let mut verdicts = vec![0; table.len()];
-        let mut known_empty = predicate.wants_numbers() || predicate.wants_bools();
-        if let Predicate::Compare(Comparison::Equal, Literal::Bytes(wanted)) = predicate {
-            verdicts.fill(1);
-            match table.find(wanted) {
-                Some(code) => verdicts[code as usize] = 2,
-                None => known_empty = true,
-            }
-        }
-        Self { table, predicate, verdicts, known_empty }
-    }
-
-    pub(super) fn test(&mut self, code: u32) -> bool {
-        let Some(verdict) = self.verdicts.get_mut(code as usize) else { return false };
-        if *verdict == 0 {
-            *verdict = 1 + u8::from(self.predicate.test_bytes(self.table.get(code)));
-        }
-        *verdict == 2
-    }
 }
 
 impl TraceData for BlockBatch {

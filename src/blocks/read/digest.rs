@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::batch::TraceData as _;
 use super::block_batch::BlockBatch;
 use super::leaf::{Fault, Window};
 use super::mask::Mask;

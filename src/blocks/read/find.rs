@@ -29,10 +29,8 @@ pub async fn find_trace(
     // The searches are made before the stream: a closure over borrowed blocks inside it would keep
     // the future from being sent to another thread.
     let searches: Vec<_> = blocks.iter().map(|block| find_in_block(block, id, context)).collect();
-    let parts: Vec<Option<Trace>> = futures::stream::iter(searches)
-        .buffered(CONCURRENT_BLOCKS)
-        .try_collect()
-        .await?;
+    let parts: Vec<Option<Trace>> =
+        futures::stream::iter(searches).buffered(CONCURRENT_BLOCKS).try_collect().await?;
     Ok(Trace::combine(parts.into_iter().flatten()))
 }
 

@@ -13,6 +13,7 @@ mod dictionary;
 pub mod digest;
 pub(crate) mod encoding;
 pub(crate) mod error;
+mod facts;
 pub mod find;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -23,6 +24,7 @@ pub mod mask;
 pub(crate) mod materialize;
 pub mod memory;
 pub mod open;
+mod own_column;
 pub(crate) mod page;
 pub mod predicate;
 pub mod rows;
