@@ -1,6 +1,7 @@
 //! Traces in a bucket: where blocks are, what they hold, how to read them. No DataFusion, no query
 //! language.
 
+pub mod analyse;
 pub mod bucket;
 pub mod error;
 pub mod model;
