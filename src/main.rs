@@ -1,2 +1,7 @@
 //! Calls `traceql_cli::run` and returns its exit code; nothing else.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    traceql_cli::run()
+}

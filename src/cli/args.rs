@@ -1,0 +1,505 @@
+//! The command line as clap sees it: names, help, raw values. What values mean is decided in
+//! [`crate::settings`]; nothing here is acted on.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    answered; a closed pipe counts as answered
+  1    nothing matched, with --exit-status
+  2    the command line or the query is wrong
+  3    the source cannot be reached, or not with these credentials
+  4    the answer is partial
+  5    failed: corrupt data, a limit, or a bug
+  6    a block of a format this build does not read
+  124  out of time (--timeout); what was found is printed
+  130  interrupted; what was found is printed";
+
+const SOURCES: &str = "\
+Sources:
+  sample:                       built-in data of a small web shop
+  PATH, file:///PATH            folder of tenants, a tenant, a block, a data.parquet
+  s3://, gs://, az://           the same in a bucket, below any prefix
+  https://                      one block, one data.parquet, or a tenant with an index
+  FILE.json, .jsonl, .pb [.gz]  traces as OTLP; `-` reads them from standard input";
+
+/// Everything that can be written on the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "traceql",
+    version,
+    about = "Ask TraceQL of Grafana Tempo's blocks where they lie",
+    long_about = "Ask TraceQL of Grafana Tempo's blocks where they lie: in a bucket or a folder, with no \
+                  server, no index and no import",
+    after_help = "Try: traceql query --source sample: '{ status = error }'",
+    after_long_help = format!("{SOURCES}\n\n{EXIT_CODES}\n\n\
+                  Try: traceql query --source sample: '{{ status = error }}'"),
+    styles = STYLES,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CommonArgs {
+    /// Language: Tempo 3.x plus our extensions, or Tempo alone
+    #[arg(long, global = true, value_enum, default_value = "default", value_name = "DIALECT")]
+    pub(crate) dialect: DialectName,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Search for traces
+    #[command(
+        after_help = "Example: traceql query --source sample: '{ resource.service.name = \"checkout\" && duration > 200ms }'"
+    )]
+    Query(QueryArgs),
+    /// Show one trace as a waterfall, or print it as JSON or OTLP
+    Trace(TraceArgs),
+    /// List the attribute names that occur
+    Tags(TagsArgs),
+    /// List the values of a field
+    #[command(after_help = "Example: traceql values --source sample: resource.service.name")]
+    Values(ValuesArgs),
+    /// Show each stage of a query, from text to plan
+    Explain(ExplainArgs),
+    /// Look at blocks as such
+    Blocks(BlocksArgs),
+    /// Print queries in canonical form
+    Fmt(FmtArgs),
+    /// Answer Tempo's HTTP queries
+    Serve(ServeArgs),
+}
+
+/// Where the data is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SourceArgs {
+    /// Where the traces are: `sample:`, a path, s3://, gs://, az://, https://, an OTLP file, or -
+    #[arg(long, short, env = "TRACEQL_SOURCE", hide_env_values = true, value_name = "URL")]
+    pub(crate) source: Option<String>,
+    /// Whose traces; several as `a|b` [default: single-tenant, or the only one there is]
+    #[arg(long, short, value_name = "TENANT", value_delimiter = '|')]
+    pub(crate) tenant: Vec<String>,
+    #[command(flatten)]
+    pub(crate) stores: StoreArgs,
+}
+
+/// How to reach and sign in to object stores.
+#[derive(Args, Clone, Debug)]
+#[command(
+    next_help_heading = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)"
+)]
+pub(crate) struct StoreArgs {
+    /// An S3-compatible server
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub(crate) s3_endpoint: Option<String>,
+    /// Region of the bucket [default: asked of S3]
+    #[arg(long, value_name = "REGION", hide_short_help = true)]
+    pub(crate) s3_region: Option<String>,
+    /// Access key
+    #[arg(long, value_name = "ID", hide_short_help = true, requires = "s3_secret_access_key")]
+    pub(crate) s3_access_key_id: Option<String>,
+    /// Secret of the access key
+    #[arg(long, value_name = "SECRET", hide_short_help = true, requires = "s3_access_key_id")]
+    pub(crate) s3_secret_access_key: Option<String>,
+    /// Session token of temporary keys
+    #[arg(long, value_name = "TOKEN", hide_short_help = true)]
+    pub(crate) s3_session_token: Option<String>,
+    /// Profile of ~/.aws
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) s3_profile: Option<String>,
+    /// Address the bucket as a host name, not as part of the path
+    #[arg(long, hide_short_help = true)]
+    pub(crate) s3_virtual_hosted: bool,
+    /// Service account file of Google Cloud
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) gcs_service_account: Option<String>,
+    /// Storage account of Azure
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) azure_account: Option<String>,
+    /// Key of the storage account
+    #[arg(long, value_name = "KEY", hide_short_help = true)]
+    pub(crate) azure_key: Option<String>,
+    /// An Azure-compatible server
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub(crate) azure_endpoint: Option<String>,
+    /// Send no credentials: public buckets
+    #[arg(long, hide_short_help = true)]
+    pub(crate) unsigned: bool,
+    /// Talk to stores without TLS
+    #[arg(long, hide_short_help = true)]
+    pub(crate) allow_http: bool,
+    /// Time allowed for one request to a store [default: 30s]
+    #[arg(long, value_name = "DURATION", hide_short_help = true)]
+    pub(crate) request_timeout: Option<String>,
+}
+
+/// Which time is asked about.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Time range (none: the whole source)")]
+pub(crate) struct TimeArgs {
+    /// From this long ago until now: 30m, 1h30m, 7d
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["start", "end"])]
+    pub(crate) since: Option<String>,
+    /// From here: RFC 3339, unix seconds or nanoseconds, `now-1h`
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) start: Option<String>,
+    /// Until here
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) end: Option<String>,
+}
+
+/// What running may cost and what is told about it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct RunArgs {
+    /// Threads that decode and evaluate [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Memory of one query: 256MiB, 1GB [default: 512MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// End after this long with what was found, and exit code 124
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Leave out blocks that cannot be read, with a warning and exit code 4
+    #[arg(long)]
+    pub(crate) skip_unreadable: bool,
+    /// Say on standard error what the answer cost
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Exit with 1 if nothing matched
+    #[arg(long)]
+    pub(crate) exit_status: bool,
+}
+
+/// A query, from the command line or a file.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct QueryText {
+    /// The query, in quotes
+    #[arg(value_name = "QUERY", required_unless_present = "file")]
+    pub(crate) query: Option<String>,
+    /// Read the query from a file; - is standard input
+    #[arg(long, short, value_name = "PATH", conflicts_with = "query")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// How rows are printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputArgs {
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value = "auto", value_name = "FORM")]
+    pub(crate) output: OutputFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    pub(crate) text: QueryText,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Most traces; 0 is all
+    #[arg(long, short, default_value_t = 20, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Most spans listed of each spanset; 0 is all
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) spans_per_spanset: usize,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TraceArgs {
+    /// Trace id: up to 32 hex digits, leading zeros may be left out
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value = "auto", value_name = "FORM")]
+    pub(crate) output: TraceFormat,
+    /// List the attributes, events and links of each span
+    #[arg(long, short)]
+    pub(crate) attributes: bool,
+    /// Width of the waterfall [default: the terminal's, or 100]
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) width: Option<u16>,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TagsArgs {
+    /// Only spans of this filter count
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: Option<String>,
+    /// Only this scope
+    #[arg(long, value_enum, value_name = "SCOPE")]
+    pub(crate) scope: Option<ScopeName>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Most names of each scope; 0 is all
+    #[arg(long, short, default_value_t = 0, value_name = "N")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ValuesArgs {
+    /// The field: resource.service.name, span.http.route, .x, name, kind, status …
+    #[arg(value_name = "FIELD")]
+    pub(crate) field: String,
+    /// Only spans of this filter count
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Most values; 0 is all
+    #[arg(long, short, default_value_t = 0, value_name = "N")]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) text: QueryText,
+    /// Run the query too: rows, bytes, requests and times of each operator
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) analyze: bool,
+    /// Only estimate blocks, bytes and requests
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Most traces; 0 is all
+    #[arg(long, short, default_value_t = 20, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Most spans listed of each spanset; 0 is all
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) spans_per_spanset: usize,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BlocksArgs {
+    #[command(subcommand)]
+    pub(crate) command: BlocksCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlocksCommand {
+    /// List the live blocks, newest first
+    List(BlocksListArgs),
+    /// Show what a block says of itself and how its row groups lie
+    Inspect(OneBlockArgs),
+    /// Check blocks against the rules of the format
+    Verify(SomeBlocksArgs),
+    /// Show the columns of a block
+    Schema(OneBlockArgs),
+    /// Show what takes the bytes: columns, attributes, services
+    Analyse(SomeBlocksArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BlocksListArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    /// Leave out blocks whose meta.json cannot be read, with a warning
+    #[arg(long)]
+    pub(crate) skip_unreadable: bool,
+    /// List the folder whatever the tenant index says
+    #[arg(long)]
+    pub(crate) no_index: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OneBlockArgs {
+    /// Id of the block, or its beginning; not needed if there is only one
+    #[arg(value_name = "BLOCK")]
+    pub(crate) block: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SomeBlocksArgs {
+    /// Ids of blocks, or their beginnings [default: all live blocks]
+    #[arg(value_name = "BLOCK")]
+    pub(crate) blocks: Vec<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FmtArgs {
+    /// Queries; none reads one from standard input
+    #[arg(value_name = "QUERY")]
+    pub(crate) queries: Vec<String>,
+    /// Read one JSON string per line, write one verdict per line as JSON
+    #[arg(long, conflicts_with = "queries")]
+    pub(crate) jsonl: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Address and port to listen on
+    #[arg(long, default_value = "127.0.0.1:3200", value_name = "ADDR")]
+    pub(crate) listen: String,
+    /// Take the tenant of each request from X-Scope-OrgID
+    #[arg(long, conflicts_with = "tenant")]
+    pub(crate) multitenant: bool,
+    #[command(flatten)]
+    pub(crate) limits: ServeLimits,
+}
+
+/// What a request may ask for.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct ServeLimits {
+    /// Largest limit a search may ask for [default: none]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_limit: Option<usize>,
+    /// Largest number of spans per spanset a search may ask for [default: none]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_spans_per_spanset: Option<usize>,
+    /// Time allowed for one request [default: none]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Threads that decode and evaluate [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Memory of one query: 256MiB, 1GB [default: 512MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+}
+
+/// The two languages, as the command line names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DialectName {
+    /// Tempo 3.x and our extensions
+    Default,
+    /// Exactly Tempo 3.x
+    Tempo,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Forms of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Table on a terminal, ndjson otherwise
+    Auto,
+    /// One row a spanset, fitted to the terminal
+    Table,
+    /// One row a listed span, as wide as it gets
+    Wide,
+    /// Tempo's response, one document
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// One row a listed span, with a header
+    Csv,
+    /// The table as Markdown
+    Markdown,
+}
+
+/// Forms of a single trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceFormat {
+    /// Waterfall on a terminal, otlp otherwise
+    Auto,
+    /// Tree of spans beside bars on a time axis
+    #[value(alias = "table")]
+    Waterfall,
+    /// Tempo's response
+    Json,
+    /// OTLP as JSON, one line
+    #[value(alias = "ndjson")]
+    Otlp,
+    /// OTLP as protobuf
+    OtlpProto,
+}
+
+/// Scopes of attribute names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeName {
+    Resource,
+    Span,
+    Event,
+    Link,
+    Instrumentation,
+    Intrinsic,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,73 @@
+//! `traceql query`: searches for traces.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use traceql_engine::search::{SearchAnswer, TraceResult};
+use traceql_engine::{Outcome, QueryStats};
+
+use super::{Asking, Told, split};
+use crate::Success;
+use crate::args::QueryArgs;
+use crate::error::{Error, Result};
+use crate::output::{search, to_stdout};
+use crate::settings::{self, World};
+use crate::supervise::Ended;
+use crate::units::plural;
+
+pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
+    let (name, text) = settings::query_text(&args.text)?;
+    let query = traceql_language::compile(&text, world.dialect)
+        .map_err(|error| Error::query(&name, &text, error))?;
+    if query.metrics.is_some() {
+        world.terminal.note("metrics are not computed yet: this searches for the spans they count");
+    }
+    let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
+    asking.options.limit = args.limit;
+    asking.options.spans_per_spanset = args.spans_per_spanset;
+
+    let found: Arc<Mutex<Vec<TraceResult>>> = Arc::default();
+    let (options, so_far) = (asking.options.clone(), Arc::clone(&found));
+    let ended = asking.ask(move |session| async move {
+        let keep = |trace: &TraceResult| lock(&so_far).push(trace.clone());
+        let outcome = session
+            .engine
+            .search(&session.source, &session.tenants, &query, &options, Some(&keep))
+            .await?;
+        Ok::<Outcome<SearchAnswer>, Error>(outcome)
+    });
+
+    let print = |answer: &SearchAnswer, stats: &QueryStats| {
+        let format = world.output(args.output.output);
+        to_stdout(|out| search::write(out, answer, stats, format, &world.terminal))
+    };
+    let error = match ended {
+        Ended::Done(result) => {
+            let (answer, told) = split(result?);
+            print(&answer, &told.stats)?;
+            return asking.finish(&told, answer.traces.is_empty(), "nothing matched");
+        }
+        Ended::Interrupted => Error::interrupted(),
+        Ended::TimedOut(after) => Error::timeout(after),
+    };
+    let answer = in_order(std::mem::take(&mut lock(&found)));
+    print(&answer, &QueryStats::default())?;
+    let n_found = plural(answer.traces.len() as u64, "trace");
+    // Nothing may pass for an answer that there is nothing.
+    let told = Told { partial: Some("stopped".to_owned()), ..Told::default() };
+    drop(asking.finish(&told, answer.traces.is_empty(), ""));
+    Err(error.note(format!("the answer is partial: {n_found} found so far")))
+}
+
+/// What was found, ordered as a whole answer would be.
+fn in_order(mut traces: Vec<TraceResult>) -> SearchAnswer {
+    traces.sort_by(|a, b| {
+        b.start_unix_nanos.cmp(&a.start_unix_nanos).then(a.trace_id.cmp(&b.trace_id))
+    });
+    traces.dedup_by_key(|trace| trace.trace_id);
+    SearchAnswer { traces }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A list is whole whenever the lock is free, whatever became of who held it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,95 @@
+//! `traceql serve`: hands validated settings to the server and waits for the end.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use traceql_engine::{EngineConfig, QueryOptions};
+use traceql_server::{Limits, ServeOptions, Tenancy};
+
+use crate::Success;
+use crate::args::ServeArgs;
+use crate::error::{Error, Kind, Result};
+use crate::session::SessionOptions;
+use crate::settings::{self, World};
+
+/// Threads that hold connections and read from stores; queries run on threads of their own.
+const IO_THREADS: usize = 2;
+/// How often block lists are read anew.
+const POLL: Duration = Duration::from_secs(60);
+/// How long requests may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
+    settings::source(&args.source)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(IO_THREADS)
+        .thread_name("traceql-io")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Kind::Failed, format!("cannot start threads: {error}")))?;
+    let defaults = QueryOptions::default();
+    let query = QueryOptions {
+        threads: settings::threads(args.limits.threads),
+        memory_bytes: settings::memory(args.limits.memory.as_deref())?
+            .unwrap_or(defaults.memory_bytes),
+        timeout: settings::duration("timeout", args.limits.timeout.as_deref())?,
+        ..defaults
+    };
+    let session = SessionOptions::new(world, &args.source, runtime.handle())?;
+    let served = runtime.block_on(async {
+        let source = session.open_source().await?;
+        let tenancy = if args.multitenant {
+            Tenancy::Header
+        } else {
+            match session.tenants(&source).await?.as_slice() {
+                [tenant] => Tenancy::One(tenant.clone()),
+                _ => {
+                    return Err(Error::usage("a server without --multitenant has one tenant")
+                        .hint("with --multitenant each request names its own in X-Scope-OrgID"));
+                }
+            }
+        };
+        let options = ServeOptions {
+            source,
+            listen: args.listen.clone(),
+            tenancy,
+            dialect: world.dialect,
+            limits: Limits {
+                max_traces: args.limits.max_limit,
+                max_spans_per_spanset: args.limits.max_spans_per_spanset,
+                ..Limits::default()
+            },
+            query,
+            engine: EngineConfig::default(),
+            poll: POLL,
+            drain: DRAIN,
+            clock,
+            log: if world.terminal.quiet { |_| {} } else { log },
+        };
+        let source_name = options.source.to_string();
+        let on_listening = |address| {
+            if !world.terminal.quiet {
+                log(&format!("serving {source_name} on http://{address}"));
+            }
+        };
+        let stop = async {
+            // Where no signals can be watched, the system ends the process as ever.
+            if traceql_server::stop_signal().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        traceql_server::serve(options, on_listening, stop).await.map_err(Error::from)
+    });
+    runtime.shutdown_background();
+    served.map(|()| Success::Answered)
+}
+
+fn clock() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0)
+}
+
+fn log(line: &str) {
+    // There is nobody to tell if standard error is closed.
+    drop(writeln!(std::io::stderr().lock(), "traceql: {line}"));
+}

@@ -1,0 +1,282 @@
+//! From raw arguments to validated settings: times, sizes, tenants, stores. The environment and the
+//! clock come in with [`World`], so that everything here is a pure function.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use traceql_blocks::bucket::meta::TimeRange;
+use traceql_blocks::bucket::store::SourceOptions;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::TraceId;
+use traceql_engine::{Progress, QueryOptions};
+use traceql_language::{Dialect, TypedQuery};
+
+use crate::args::{
+    DialectName, OutputFormat, QueryText, RunArgs, SourceArgs, StoreArgs, TimeArgs, TraceFormat,
+};
+use crate::error::{Error, Kind, Result};
+use crate::terminal::Terminal;
+use crate::units;
+
+/// Longest query file read; the language refuses far shorter ones, with a better message.
+const MAX_QUERY_FILE_BYTES: u64 = 16 << 20;
+
+/// What surrounds the process, read once.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// The environment, as far as it is UTF-8.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The clock.
+    pub(crate) now_unix_nanos: u64,
+    /// The output streams.
+    pub(crate) terminal: Terminal,
+    /// The language.
+    pub(crate) dialect: Dialect,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Default => Self::Default,
+            DialectName::Tempo => Self::Tempo,
+        }
+    }
+}
+
+impl World {
+    /// Turns a query's text into a typed query.
+    pub(crate) fn compile(&self, text: &str) -> Result<TypedQuery> {
+        traceql_language::compile(text, self.dialect)
+            .map_err(|error| Error::query("query", text, error))
+    }
+
+    /// What `auto` means here.
+    pub(crate) fn output(&self, format: OutputFormat) -> OutputFormat {
+        match format {
+            OutputFormat::Auto if self.terminal.stdout_is_terminal => OutputFormat::Table,
+            OutputFormat::Auto => OutputFormat::Ndjson,
+            other => other,
+        }
+    }
+
+    /// What `auto` means here.
+    pub(crate) fn trace_output(&self, format: TraceFormat) -> TraceFormat {
+        match format {
+            TraceFormat::Auto if self.terminal.stdout_is_terminal => TraceFormat::Waterfall,
+            TraceFormat::Auto => TraceFormat::Otlp,
+            other => other,
+        }
+    }
+
+    /// The time range asked about.
+    pub(crate) fn time_range(&self, args: &TimeArgs) -> Result<Option<(u64, u64)>> {
+        let now = self.now_unix_nanos;
+        let read = |option: &str, text: &Option<String>| {
+            let parse = |text: &String| units::parse_time(text, now).map_err(|e| wrong(option, &e));
+            text.as_ref().map(parse).transpose()
+        };
+        if let Some(since) = &args.since {
+            let nanos = units::parse_duration(since).map_err(|e| wrong("since", &e))?;
+            return Ok(Some((now.saturating_sub(nanos), now)));
+        }
+        let (start, end) = (read("start", &args.start)?, read("end", &args.end)?);
+        match (start, end) {
+            (None, None) => Ok(None),
+            (start, end) => {
+                let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
+                if start > end {
+                    return Err(Error::usage("--start is later than --end")
+                        .note(format!("start: {}", units::format_time_exact(start)))
+                        .note(format!("end:   {}", units::format_time_exact(end))));
+                }
+                Ok(Some((start, end)))
+            }
+        }
+    }
+
+    /// How a query runs, apart from its limits.
+    pub(crate) fn query_options(
+        &self,
+        time: &TimeArgs,
+        run: &RunArgs,
+        progress: &Arc<Progress>,
+    ) -> Result<QueryOptions> {
+        let defaults = QueryOptions::default();
+        Ok(QueryOptions {
+            time_range: self.time_range(time)?,
+            threads: threads(run.threads),
+            memory_bytes: memory(run.memory.as_deref())?.unwrap_or(defaults.memory_bytes),
+            // The whole command has one deadline; the supervisor keeps it, opening the source included.
+            timeout: None,
+            skip_unreadable: run.skip_unreadable,
+            now_unix_nanos: i64::try_from(self.now_unix_nanos).ok(),
+            progress: Some(Arc::clone(progress)),
+            ..defaults
+        })
+    }
+
+    /// How stores are reached.
+    pub(crate) fn source_options(
+        &self,
+        args: &StoreArgs,
+        io: &tokio::runtime::Handle,
+    ) -> Result<SourceOptions> {
+        let mut environment = self.environment.clone();
+        // Of two variables of one name the last one wins, so an option overrides the environment.
+        for (name, value) in [
+            ("GOOGLE_SERVICE_ACCOUNT", &args.gcs_service_account),
+            ("AZURE_STORAGE_ACCOUNT_NAME", &args.azure_account),
+            ("AZURE_STORAGE_ACCOUNT_KEY", &args.azure_key),
+            ("AZURE_STORAGE_ENDPOINT", &args.azure_endpoint),
+        ] {
+            if let Some(value) = value {
+                environment.push((name.to_owned(), value.clone()));
+            }
+        }
+        Ok(SourceOptions {
+            environment,
+            s3_endpoint: args.s3_endpoint.clone(),
+            s3_region: args.s3_region.clone(),
+            s3_access_key_id: args.s3_access_key_id.clone(),
+            s3_secret_access_key: args.s3_secret_access_key.clone(),
+            s3_session_token: args.s3_session_token.clone(),
+            s3_profile: args.s3_profile.clone(),
+            s3_virtual_hosted: args.s3_virtual_hosted,
+            unsigned: args.unsigned,
+            allow_http: args.allow_http,
+            request_timeout: duration("request-timeout", args.request_timeout.as_deref())?,
+            io_runtime: Some(io.clone()),
+        })
+    }
+}
+
+/// The source, which has no default: an answer about the wrong data is worse than a question.
+pub(crate) fn source(args: &SourceArgs) -> Result<&str> {
+    args.source.as_deref().filter(|source| !source.is_empty()).ok_or_else(|| {
+        Error::usage("no source given")
+            .hint("name one with --source or TRACEQL_SOURCE; `--source sample:` is built-in data")
+    })
+}
+
+/// The tenants asked for; none if it is up to the source.
+pub(crate) fn tenants(args: &SourceArgs) -> Result<Vec<TenantId>> {
+    let mut tenants = args
+        .tenant
+        .iter()
+        .map(|name| TenantId::parse(name).map_err(Error::from))
+        .collect::<Result<Vec<_>>>()?;
+    tenants.sort();
+    tenants.dedup();
+    Ok(tenants)
+}
+
+/// The text of a query, and what to call it in messages.
+pub(crate) fn query_text(args: &QueryText) -> Result<(String, String)> {
+    match (&args.query, &args.file) {
+        (Some(text), _) => Ok(("query".to_owned(), text.clone())),
+        (None, Some(path)) => read_query(path),
+        (None, None) => Err(Error::usage("no query given")),
+    }
+}
+
+fn read_query(path: &Path) -> Result<(String, String)> {
+    let name = if path.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(MAX_QUERY_FILE_BYTES).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_QUERY_FILE_BYTES).read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) => Ok((name, text)),
+        Err(error) => Err(Error::usage(format!("cannot read the query from {name}: {error}"))),
+    }
+}
+
+/// Reads a trace id as people paste it: hex of any case, leading zeros left out or not.
+pub(crate) fn trace_id(text: &str) -> Result<TraceId> {
+    let refuse = |why: &str| {
+        Error::usage(format!("{text:?} is no trace id: {why}")).hint("an id is 1 to 32 hex digits")
+    };
+    let digits = text.trim();
+    let digits = digits.strip_prefix("0x").unwrap_or(digits).replace('-', "");
+    if digits.is_empty() || digits.len() > 32 {
+        return Err(refuse(&format!("it has {} digits", digits.len())));
+    }
+    if let Some(other) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+        return Err(refuse(&format!("{other:?} is no hex digit")));
+    }
+    u128::from_str_radix(&digits, 16)
+        .map(|id| TraceId(id.to_be_bytes()))
+        .map_err(|error| refuse(&error.to_string()))
+}
+
+/// The range for blocklists.
+pub(crate) fn block_range(range: Option<(u64, u64)>) -> Option<TimeRange> {
+    let clamp = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
+    range.map(|(start, end)| TimeRange {
+        start_unix_nanos: clamp(start),
+        end_unix_nanos: clamp(end).saturating_add(1),
+    })
+}
+
+/// Threads that decode and evaluate.
+pub(crate) fn threads(asked: Option<std::num::NonZeroUsize>) -> usize {
+    asked
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(1, std::num::NonZeroUsize::get)
+}
+
+/// A memory limit.
+pub(crate) fn memory(text: Option<&str>) -> Result<Option<usize>> {
+    text.map(|text| units::parse_size(text).map_err(|e| wrong("memory", &e))).transpose()
+}
+
+/// A duration option.
+pub(crate) fn duration(option: &str, text: Option<&str>) -> Result<Option<Duration>> {
+    text.map(|text| {
+        let nanos = units::parse_duration(text).map_err(|e| wrong(option, &e))?;
+        match nanos {
+            0 => Err(wrong(option, "a time of 0 would allow nothing")),
+            nanos => Ok(Duration::from_nanos(nanos)),
+        }
+    })
+    .transpose()
+}
+
+fn wrong(option: &str, why: &str) -> Error {
+    Error::new(Kind::Usage, format!("--{option}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trace_ids_are_read_as_pasted() {
+        let id = |text: &str| trace_id(text).unwrap().to_string();
+        assert_eq!(id("1"), "00000000000000000000000000000001");
+        assert_eq!(id("0xABCDEF"), "00000000000000000000000000abcdef");
+        assert_eq!(id(" 6a2c8773e130f7eb19731662b5e803b6 "), "6a2c8773e130f7eb19731662b5e803b6");
+        assert_eq!(id("6a2c8773-e130-f7eb-1973-1662b5e803b6"), "6a2c8773e130f7eb19731662b5e803b6");
+        for bad in ["", "xyz", &"1".repeat(33), "+1"] {
+            assert_eq!(trace_id(bad).unwrap_err().kind, Kind::Usage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_for_blocks_include_their_end() {
+        let range = block_range(Some((1, 5))).unwrap();
+        assert_eq!((range.start_unix_nanos, range.end_unix_nanos), (1, 6));
+        let open = block_range(Some((1, u64::MAX))).unwrap();
+        assert_eq!(open.end_unix_nanos, i64::MAX);
+        assert_eq!(block_range(None), None);
+    }
+}
