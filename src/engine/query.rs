@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
@@ -56,6 +56,7 @@ pub(crate) async fn plan(
         select(runtime, run, source, tenants, options).await?;
     let most_recent = query.hints.most_recent;
     let stops_early = options.limit > 0 && !most_recent;
+    let unit_spans = units::spans_within(options.memory_bytes, options.threads);
     let (blocks, units, memory_source) = match &selection {
         Selection::Memory(name, traces) => {
             (Vec::new(), memory_units(traces.len()), Some(name.clone()))
@@ -65,7 +66,7 @@ pub(crate) async fn plan(
                 .zip(selected)
                 .filter_map(|(at, s)| s.open.as_ref().map(|open| (at, Arc::clone(open))))
                 .collect();
-            (block_refs(selected), units::cut(&opened, stops_early), None)
+            (block_refs(selected), units::cut(&opened, stops_early, unit_spans), None)
         }
     };
     stats.units_total = units.len() as u64;
@@ -90,14 +91,9 @@ pub(crate) async fn plan(
     };
     let internal = |error: datafusion::error::DataFusionError| crate::error::from_datafusion(error);
     let logical = plan::search(spec.clone(), options.limit, most_recent).map_err(internal)?;
-    // Our nodes are planned as they stand: there is nothing for the rules of SQL to improve.
-    let state = SessionStateBuilder::new()
-        .with_analyzer_rules(Vec::new())
-        .with_optimizer_rules(Vec::new())
-        .with_physical_optimizer_rules(Vec::new())
-        .build();
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SearchPlanner)]);
-    let physical = planner.create_physical_plan(&logical, &state).await.map_err(internal)?;
+    let physical =
+        planner.create_physical_plan(&logical, &runtime.session).await.map_err(internal)?;
     Ok(PlannedSearch { logical, physical, spec, stats, warnings, skipped })
 }
 
@@ -142,7 +138,7 @@ fn block_refs(selected: &[Selected]) -> Vec<BlockRef> {
 pub(crate) fn task_context(runtime: &Arc<Runtime>, run: &Arc<QueryRun>) -> Arc<TaskContext> {
     let config =
         SessionConfig::new().with_extension(Arc::clone(runtime)).with_extension(Arc::clone(run));
-    Arc::new(TaskContext::default().with_session_config(config))
+    Arc::new(TaskContext::from(&runtime.session).with_session_config(config))
 }
 
 /// Plans and runs a search.
@@ -177,10 +173,19 @@ pub(crate) async fn execute(
     let mut stream = execute_stream(physical, task_context(runtime, run))
         .map_err(crate::error::from_datafusion)?;
     let mut traces = Vec::new();
+    let mut held_bytes = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(crate::error::from_datafusion)?;
+        // Decoded results are a few times their encoded size.
+        held_bytes += batch.get_array_memory_size() * 4;
+        if held_bytes > run.memory_limit_bytes {
+            return Err(Error::Memory {
+                limit_bytes: run.memory_limit_bytes,
+                what: format!("{} results; ask for fewer with a limit", traces.len()),
+            });
+        }
         for row in rows::decode(&batch)? {
-            if let Row::Trace(_, result) = row {
+            if let Row::Trace(result) = row {
                 if let Some(on_trace) = on_trace {
                     on_trace(&result);
                 }

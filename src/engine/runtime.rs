@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
@@ -29,6 +30,8 @@ pub(crate) struct Runtime {
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     memory: RwLock<HashMap<String, Arc<Vec<Trace>>>>,
     digests: Cache<String, Arc<Vec<TraceId>>>,
+    /// Plans our nodes as they stand: there is nothing for the rules of SQL to improve.
+    pub(crate) session: SessionState,
 }
 
 impl Runtime {
@@ -39,6 +42,11 @@ impl Runtime {
             stores: RwLock::default(),
             memory: RwLock::default(),
             digests: Cache::new(DIGESTS),
+            session: SessionStateBuilder::new()
+                .with_analyzer_rules(Vec::new())
+                .with_optimizer_rules(Vec::new())
+                .with_physical_optimizer_rules(Vec::new())
+                .build(),
         }
     }
 

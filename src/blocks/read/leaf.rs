@@ -192,7 +192,9 @@ impl Window {
             let parsed = self
                 .block
                 .shape(self.row_group, leaf)
-                .and_then(|shape| DataPage::parse(blob, &shape));
+                .and_then(|shape| DataPage::parse(blob, &shape))
+                // A damaged page must not pass for data; the sum costs a fraction of decoding.
+                .and_then(|page| page.verify_crc().map(|()| page));
             match parsed {
                 Ok(data) if matches!(data.encoding(), Encoding::Other(_)) => unsupported.push(leaf),
                 Ok(data) => {

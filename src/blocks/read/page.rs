@@ -290,7 +290,6 @@ impl DataPage {
     }
 
     /// Compares the page with the checksum in its header; a page without one passes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the command that verifies blocks"))]
     pub(crate) fn verify_crc(&self) -> Result<()> {
         verify_crc(&self.inner.header, &self.inner.body)
     }

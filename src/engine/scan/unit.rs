@@ -27,6 +27,9 @@ use crate::evaluate::result::ResultOptions;
 use crate::runtime::{QueryRun, Runtime};
 use crate::search::TraceResult;
 
+/// Fetches a unit may take. A query needs a handful; more means that a read never finds its pages.
+const MAX_ROUNDS: usize = 1_000;
+
 /// Runs the units of one partition, one after the other.
 pub(crate) struct UnitRunner {
     spec: Arc<ScanSpec>,
@@ -142,6 +145,8 @@ impl UnitRunner {
             }
             let possible = demand(batch, |batch| possible(batch, &self.program)).await?;
             if !possible {
+                let skips = u64::from(batch.window().rows().start == 0);
+                self.run.io.row_groups_skipped.fetch_add(skips, Ordering::Relaxed);
                 return Ok(Vec::new());
             }
         }
@@ -171,14 +176,19 @@ impl UnitRunner {
             0 => None,
             limit => Some(usize::try_from(limit).unwrap_or(usize::MAX)),
         };
-        loop {
+        for _ in 0..MAX_ROUNDS {
             match self.evaluate(&*batch, kept.clone(), limit) {
-                Ok(results) => return Ok(results),
+                Ok(results) => {
+                    let n_spans = batch.structure().map_or(0, |structure| structure.n_spans());
+                    self.run.inspected_spans.fetch_add(n_spans as u64, Ordering::Relaxed);
+                    return Ok(results);
+                }
                 Err(Stop::Query(error)) => return Err(error),
                 Err(Stop::Fault(Fault::Failed(error))) => return Err(error.into()),
                 Err(Stop::Fault(Fault::Missing)) => batch.fetch().await?,
             }
         }
+        Err(never_satisfied())
     }
 
     /// Evaluates and reads results. Starts anew after each fetch; what was decoded is kept.
@@ -355,13 +365,18 @@ async fn demand<T>(
     batch: &mut BlockBatch,
     mut ask: impl FnMut(&BlockBatch) -> Demand<T>,
 ) -> Result<T> {
-    loop {
+    for _ in 0..MAX_ROUNDS {
         match ask(batch) {
             Ok(answer) => return Ok(answer),
             Err(Fault::Missing) => batch.fetch().await?,
             Err(Fault::Failed(error)) => return Err(error.into()),
         }
     }
+    Err(never_satisfied())
+}
+
+fn never_satisfied() -> Error {
+    Error::Internal("a column stays missing after it was fetched".to_owned())
 }
 
 fn first_traces(batch: &Batch<'_>, mut mask: Mask, limit: usize) -> Flow {

@@ -126,7 +126,7 @@ impl ExecutionPlan for TraceCombineExec {
 
 struct Merge {
     inputs: Vec<mpsc::Receiver<Result<RecordBatch>>>,
-    #[expect(dead_code, reason = "held so that dropping the merge stops them")]
+    /// Held so that dropping the merge stops them.
     tasks: Vec<SpawnedTask<()>>,
     next_unit: u32,
     seen: HashSet<[u8; 16]>,
@@ -146,8 +146,8 @@ impl Merge {
             let mut accepted = Vec::new();
             for row in rows::decode(&batch?).map_err(external)? {
                 match row {
-                    Row::EndOfUnit(_) => self.next_unit += 1,
-                    Row::Trace(_, result) => {
+                    Row::EndOfUnit => self.next_unit += 1,
+                    Row::Trace(result) => {
                         if self.seen.insert(result.trace_id.0) {
                             accepted.push(*result);
                         }
@@ -163,6 +163,7 @@ impl Merge {
                 accepted.truncate(accepted.len() - (self.seen.len() - self.limit));
                 self.done = true;
                 self.inputs.clear();
+                self.tasks.clear();
             }
             if !accepted.is_empty() {
                 return rows::encode(0, &accepted, false).map(Some).map_err(external);

@@ -7,7 +7,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryBuilder, Int64Builder, RecordBatch,
     UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use prost::Message;
 use traceql_blocks::model::TraceId;
 use traceql_language::analyze::ir::{Kind, Status};
@@ -60,24 +60,23 @@ pub(crate) fn encode(unit: u32, results: &[TraceResult], ends_unit: bool) -> Res
 
 /// One row.
 pub(crate) enum Row {
-    Trace(u32, Box<TraceResult>),
-    EndOfUnit(u32),
+    Trace(Box<TraceResult>),
+    EndOfUnit,
 }
 
 /// The rows of a batch.
 pub(crate) fn decode(batch: &RecordBatch) -> Result<Vec<Row>> {
     let bad = || Error::Internal("a batch of results has other columns".to_owned());
-    let units = batch.column(0).as_primitive_opt::<UInt32Type>().ok_or_else(bad)?;
     let starts = batch.column(2).as_primitive_opt::<Int64Type>().ok_or_else(bad)?;
     let payloads = batch.column(3).as_binary_opt::<i32>().ok_or_else(bad)?;
     (0..batch.num_rows())
         .map(|row| {
             if starts.is_null(row) {
-                return Ok(Row::EndOfUnit(units.value(row)));
+                return Ok(Row::EndOfUnit);
             }
             let message = TraceMessage::decode(payloads.value(row))
                 .map_err(|error| Error::Internal(format!("a result row: {error}")))?;
-            Ok(Row::Trace(units.value(row), Box::new(message.into())))
+            Ok(Row::Trace(Box::new(message.into())))
         })
         .collect()
 }
