@@ -6,6 +6,7 @@
 //! How many of them belong to which owner is told by the levels of one leaf.
 
 use super::library::{LeafValues, Values};
+use super::walk::rank;
 use crate::bucket::meta::FormatVersion;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -37,17 +38,6 @@ struct Counts {
     /// Empty for vParquet3, which has no leaves per link.
     links: Vec<u32>,
     n: [usize; 5],
-}
-
-/// Definition and repetition level at which an entry of a leaf stands for a row of the level.
-fn rank(level: Level) -> u8 {
-    match level {
-        Level::Trace => 0,
-        Level::Resource => 1,
-        Level::Scope => 2,
-        Level::Span => 3,
-        Level::Event | Level::Link => 4,
-    }
 }
 
 impl<'a> Rows<'a> {
