@@ -343,7 +343,9 @@ impl Serialize for As<'_, TypedTagValue> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(Some(2))?;
         object.serialize_entry("type", self.0.value_type)?;
-        object.serialize_entry("value", &self.0.value)?;
+        if !self.0.value.is_empty() {
+            object.serialize_entry("value", &self.0.value)?;
+        }
         object.end()
     }
 }

@@ -141,13 +141,14 @@ fn tag_names_come_by_scope() {
 #[test]
 fn tag_values_keep_their_type_in_the_second_version() {
     let value = |value_type, value: &str| TypedTagValue { value_type, value: value.to_owned() };
-    let values = [value("int", "5"), value("string", "5"), value("string", "GET")];
+    let values =
+        [value("int", "5"), value("string", ""), value("string", "5"), value("string", "GET")];
     assert_eq!(
         tag_values_v2_response(&values, None),
-        r#"{"tagValues":[{"type":"int","value":"5"},{"type":"string","value":"5"},{"type":"string","value":"GET"}],"metrics":{}}"#
+        r#"{"tagValues":[{"type":"int","value":"5"},{"type":"string"},{"type":"string","value":"5"},{"type":"string","value":"GET"}],"metrics":{}}"#
     );
     assert_eq!(
         tag_values_v1_response(values.iter().map(|v| v.value.as_str()), None),
-        r#"{"tagValues":["5","GET"],"metrics":{}}"#
+        r#"{"tagValues":["","5","GET"],"metrics":{}}"#
     );
 }
