@@ -50,8 +50,7 @@ fn main() {
         .build()
         .expect("threads can be started");
     runtime.block_on(async {
-        let source =
-            Source::open(url, &SourceOptions::default()).await.expect("the source opens");
+        let source = Source::open(url, &SourceOptions::default()).await.expect("the source opens");
         let tenant: TenantId = tenant.parse().expect("the tenant has a valid name");
         let engine = Engine::new(EngineConfig::default());
         println!("{:>9} {:>9} {:>9} {:>9}  question", "limit 20", "all", "bytes", "requests");

@@ -3,5 +3,6 @@
 
 mod evaluator;
 mod golden;
+mod server;
 mod support;
 mod tidy;

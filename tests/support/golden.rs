@@ -21,12 +21,16 @@ pub(crate) struct Question {
     pub(crate) expected: Option<Map<String, Json>>,
 }
 
-/// Every recorded search over the shop (`testdata/README.md`).
-pub(crate) fn searches() -> Vec<Question> {
+/// Every recorded question over the shop (`testdata/README.md`): its kind and text, and the answer.
+pub(crate) fn questions() -> Map<String, Json> {
     let file = std::fs::File::open(testdata("golden/shop.json.zst")).expect("golden answers");
     let decoder = zstd::Decoder::new(file).expect("golden answers are zstd");
-    let answers: Map<String, Json> = serde_json::from_reader(decoder).expect("and JSON");
-    answers
+    serde_json::from_reader(decoder).expect("and JSON")
+}
+
+/// Every recorded search.
+pub(crate) fn searches() -> Vec<Question> {
+    questions()
         .into_iter()
         .filter_map(|(question, mut answer)| {
             let (_, query) = question.strip_prefix("search/")?.split_once(" :: ")?;
@@ -45,6 +49,14 @@ pub(crate) fn difference(expected: &Map<String, Json>, answer: &[TraceResult]) -
     if given.len() != answer.len() {
         return Some("a trace is listed twice".to_owned());
     }
+    shape_difference(expected, given)
+}
+
+/// The same for an answer that is in the shape of the recording already.
+pub(crate) fn shape_difference(
+    expected: &Map<String, Json>,
+    given: Map<String, Json>,
+) -> Option<String> {
     first_difference(
         "",
         &canonical(Json::Object(expected.clone())),
