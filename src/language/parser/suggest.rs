@@ -25,7 +25,11 @@ pub(super) fn operand(input: Input<'_>) -> Error {
         }
         _ => expected_found(input, "an attribute, an intrinsic or a literal"),
     };
-    error.expecting(["an attribute", "an intrinsic", "a literal", "(", "!", "-"])
+    if error.hints.is_empty() {
+        return error.expecting(["an attribute", "an intrinsic", "a literal", "(", "!", "-"]);
+    }
+    // What was meant says more than what could have been.
+    error
 }
 
 /// A field was expected where no expressions are taken.
@@ -35,7 +39,7 @@ pub(super) fn field(input: Input<'_>, place: &str) -> Error {
         Token::Keyword(word) if literal_word(*word).is_none() => misplaced_keyword(input, *word),
         _ => expected_found(input, &format!("an attribute or an intrinsic for `{place}`")),
     };
-    error.expecting(["an attribute", "an intrinsic"])
+    if error.hints.is_empty() { error.expecting(["an attribute", "an intrinsic"]) } else { error }
 }
 
 /// A word of the language that means something elsewhere.
