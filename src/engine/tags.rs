@@ -269,7 +269,7 @@ async fn values_of_row_group(
     {
         let mut whole = batch(open, row_group, 0..n_rows, context);
         if let Some(table) = ask(&mut whole, |b| b.only_dictionary(&column)).await? {
-            let is_service = matches!(field.name, FieldName::Attribute { .. });
+            let is_service = is_service_name(field);
             let texts = table.iter().filter(|text| !(is_service && text.is_empty()));
             found.extend(texts.map(|text| TypedTagValue {
                 value_type: "string",
@@ -334,6 +334,9 @@ fn collect(
             continue;
         }
         let value = reader.get(row);
+        if is_service_name(field) && matches!(&value, Val::Bytes(name) if name.is_empty()) {
+            continue;
+        }
         key.clear();
         value.group_key(&mut key);
         if !seen.contains(&key) {
@@ -342,6 +345,15 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// A resource without a name has the empty one, which is no value to suggest.
+fn is_service_name(field: &Field) -> bool {
+    matches!(
+        &field.name,
+        FieldName::Attribute { scope: AttributeScope::Resource | AttributeScope::Unscoped, key }
+            if key == "service.name"
+    )
 }
 
 fn typed(value: &Val<'_>, found: &mut BTreeSet<TypedTagValue>) {

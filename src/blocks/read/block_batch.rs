@@ -425,10 +425,8 @@ impl BlockBatch {
                 None => Ok(Mask::none(self.n_rows(level)?)),
             };
         };
-        // Arrays must satisfy `!=` whole, and an absent name is no value: these need real columns.
-        let whole = condition.predicate.needs_all_elements()
-            || own.empty_is_absent && condition.predicate.is_presence();
-        let mut mask = if whole {
+        // Arrays must satisfy `!=` whole: that needs real columns.
+        let mut mask = if condition.predicate.needs_all_elements() {
             match self.read_own(level, key, traces)? {
                 Some(column) => test_column(
                     &ColumnData::Attribute(column),
@@ -438,18 +436,7 @@ impl BlockBatch {
                 None => Mask::none(self.n_rows(level)?),
             }
         } else {
-            let mut mask = self.test_own(own.leaf, condition, level, traces)?;
-            if own.empty_is_absent && condition.predicate.test_bytes(b"") {
-                // A comparison that "" would satisfy must not see the "" that stands for absence.
-                if let Some(column) = self.read_own(level, key, traces)? {
-                    mask.and(&test_column(
-                        &ColumnData::Attribute(column),
-                        &super::predicate::Predicate::KeyExists,
-                        mask.len(),
-                    ));
-                }
-            }
-            mask
+            self.test_own(own.leaf, condition, level, traces)?
         };
         if let Some(generic) = generic? {
             if let Some(positions) = self.positions(level, key, traces)? {

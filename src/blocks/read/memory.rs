@@ -123,7 +123,7 @@ impl MemoryBatch {
             Column::LinkTraceId => strings(self.links().map(|link| link.trace_id.as_slice())),
             Column::LinkSpanId => strings(self.links().map(|link| link.span_id.as_slice())),
             Column::Attribute(Level::Resource, key) if key == SERVICE_NAME => {
-                attribute(self.resources().map(|rs| service_name(&rs.resource.attributes)))
+                attribute(self.resources().map(|rs| Some(service_name(&rs.resource.attributes))))
             }
             Column::Attribute(level, key) => match level {
                 Level::Trace => attribute(std::iter::empty()),
@@ -166,15 +166,15 @@ fn first<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a AttributeValue
 }
 
 /// The service name as blocks hold it: a value that is no string comes first, as it is kept in the
-/// generic list; of several strings the last counts; an empty one is none.
-fn service_name(attributes: &[KeyValue]) -> Option<&AttributeValue> {
+/// generic list; of several strings the last counts; without any it is empty (`traceql.md` 5.2).
+fn service_name(attributes: &[KeyValue]) -> &AttributeValue {
+    static NO_NAME: AttributeValue = AttributeValue::String(String::new());
     let mut named = attributes.iter().filter(|attribute| attribute.key == SERVICE_NAME);
     let is_string = |value: &AttributeValue| matches!(value, AttributeValue::String(_));
     let other = named.clone().find(|attribute| !is_string(&attribute.value));
     other
         .or_else(|| named.rfind(|attribute| is_string(&attribute.value)))
-        .map(|attribute| &attribute.value)
-        .filter(|value| !matches!(value, AttributeValue::String(name) if name.is_empty()))
+        .map_or(&NO_NAME, |attribute| &attribute.value)
 }
 
 fn attribute<'a>(values: impl Iterator<Item = Option<&'a AttributeValue>>) -> ColumnData {

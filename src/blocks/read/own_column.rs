@@ -15,7 +15,7 @@ use crate::schema::{LeafIndex, Level};
 
 impl BlockBatch {
     /// An attribute's column of its own: optional (v3, v4), repeated (v5) or required
-    /// (`service.name`).
+    /// (`service.name`, where `""` is a value: it is never nil, `traceql.md` 5.2).
     pub(super) fn read_own(
         &self,
         level: Level,
@@ -72,22 +72,6 @@ impl BlockBatch {
                 }
             })?;
             push_run(&mut column, owner, cells.get(run));
-        }
-        if own.empty_is_absent {
-            let keep: Vec<bool> = column
-                .iter()
-                .map(|(_, value)| !matches!(value, super::values::ValueRef::Bytes(b"")))
-                .collect();
-            let mut at = 0;
-            column.rows.retain(|_| {
-                at += 1;
-                keep[at - 1]
-            });
-            at = 0;
-            column.values.retain(|_| {
-                at += 1;
-                keep[at - 1]
-            });
         }
         Ok(Some(column))
     }

@@ -143,8 +143,6 @@ pub struct AttributeLeaves {
 pub struct OwnColumn {
     /// The leaf.
     pub leaf: LeafIndex,
-    /// True if an empty string means "absent" (`service.name`).
-    pub empty_is_absent: bool,
 }
 
 /// Where a file keeps what.
@@ -401,7 +399,7 @@ impl BlockSchema {
                 match self.leaf(&path) {
                     Some(leaf) if leaf.physical == physical => {
                         let leaf = leaf.index;
-                        self.add_own(level, &column.name, leaf, false);
+                        self.add_own(level, &column.name, leaf);
                     }
                     // Older versions have no int spares and none for events.
                     None if meta.version != FormatVersion::VParquet5 => {}
@@ -424,22 +422,22 @@ impl BlockSchema {
         }
         if let Some(leaf) = self.leaf("rs.Resource.ServiceName") {
             let leaf = leaf.index;
-            self.add_own(Level::Resource, "service.name", leaf, true);
+            self.add_own(Level::Resource, "service.name", leaf);
         }
         if self.version != FormatVersion::VParquet5 {
             for (level, attribute, name) in WELL_KNOWN {
                 if let Some(leaf) = self.leaf(&format!("{}{name}", prefix(level))) {
                     let leaf = leaf.index;
-                    self.add_own(level, attribute, leaf, false);
+                    self.add_own(level, attribute, leaf);
                 }
             }
         }
         Ok(())
     }
 
-    fn add_own(&mut self, level: Level, attribute: &str, leaf: LeafIndex, empty_is_absent: bool) {
+    fn add_own(&mut self, level: Level, attribute: &str, leaf: LeafIndex) {
         self.own_in_order.push((level, attribute.to_owned(), leaf));
-        self.own.insert((level, attribute.to_owned()), OwnColumn { leaf, empty_is_absent });
+        self.own.insert((level, attribute.to_owned()), OwnColumn { leaf });
     }
 }
 
