@@ -252,12 +252,12 @@ impl ListedReader {
             return None;
         }
         let value = match &self.of_children {
-            // The last event (link) that satisfies is shown.
+            // The last event (link) that satisfies is shown, or has the field if nothing limits it.
             Some((children, reader)) => children
                 .range(span)
                 .rev()
                 .filter(|child| {
-                    self.unlimited && self.tests.is_empty()
+                    self.unlimited
                         || held.iter().any(|(_, by_child, _)| {
                             by_child.as_ref().is_some_and(|mask| mask.get(*child))
                         })
