@@ -201,15 +201,15 @@ fn arrays_match_by_any_element_and_differ_by_all() {
 }
 
 #[test]
-fn scopes_hide_and_the_last_of_repeated_keys_counts() {
+fn scopes_hide_and_the_first_of_repeated_keys_counts() {
     check(&[
         ("{ .shared = \"resource\" }", "acdeop"),
         ("{ .shared = \"span\" }", "b"),
         ("{ resource.shared = \"resource\" }", "abcdeop"),
         ("{ .only = nil }", ""),
         ("{ span.only = nil }", "abcdeop"),
-        ("{ span.twice = 1 }", ""),
-        ("{ span.twice = 2 }", "b"),
+        ("{ span.twice = 1 }", "b"),
+        ("{ span.twice = 2 }", ""),
         ("{ resource.service.name = \"\" }", "eop"),
         ("{ resource.service.name != nil }", "abcdeop"),
         ("{ instrumentation:name = \"lib\" }", "abcdeop"),

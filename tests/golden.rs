@@ -1,43 +1,71 @@
 //! Recorded answers over the web shop (`testdata/README.md`): the naive evaluator gives them on
-//! every format version, which is what makes it fit to judge the engine.
+//! every format version, which is what makes it fit to judge the engine; and so does the engine.
 
+use traceql_blocks::bucket::source::Source;
+use traceql_blocks::bucket::store::SourceOptions;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_engine::search::TraceResult;
+use traceql_engine::{Engine, EngineConfig, QueryOptions};
 use traceql_language::Dialect;
+use traceql_language::analyze::ir::TypedQuery;
 
 use crate::support::{evaluate, golden, stored};
 
-/// Holds the evaluator's answers over one tenant of the shop against the recorded ones.
+/// Questions that the reference answers and vParquet3 can answer too.
+const FEWEST_ANSWERS: usize = 128;
+
+/// Holds answers over one tenant of the shop against the recorded ones.
 ///
 /// vParquet3 stores no attributes of instrumentation scopes: questions for them are left out there.
-async fn evaluator_agrees(tenant: &str) {
-    let traces = stored::traces(&golden::testdata("blocks/shop"), tenant).await;
+async fn answers_agree(
+    tenant: &str,
+    ask: impl AsyncFn(&TypedQuery) -> Result<Vec<TraceResult>, String>,
+) {
     let mut differences = Vec::new();
     let mut n_agreeing = 0;
     for question in golden::searches() {
-        let query = traceql_language::compile(&question.query, Dialect::Default);
-        let (query, expected) = match (query, question.expected) {
-            // The reference refuses the question; we may answer it.
-            (_, None) => continue,
-            (Ok(query), Some(expected)) => (query, expected),
-            (Err(error), Some(_)) => {
-                differences.push(format!("{}\n  is refused: {error}", question.query));
-                continue;
-            }
-        };
+        // The reference refuses the question; we may answer it.
+        let Some(expected) = question.expected else { continue };
         if tenant == "shop3" && question.query.contains("instrumentation.") {
             continue;
         }
-        match evaluate::search(&traces, &query) {
-            Ok(answer) => match golden::difference(&expected, &answer) {
-                Some(difference) => {
-                    differences.push(format!("{}\n  {difference}", question.query));
-                }
-                None => n_agreeing += 1,
-            },
-            Err(error) => differences.push(format!("{}\n  {error}", question.query)),
+        let answer = match traceql_language::compile(&question.query, Dialect::Default) {
+            Ok(query) => ask(&query).await,
+            Err(error) => Err(format!("refused: {error}")),
+        };
+        match answer.map(|answer| golden::difference(&expected, &answer)) {
+            Ok(None) => n_agreeing += 1,
+            Ok(Some(difference)) | Err(difference) => {
+                differences.push(format!("{}\n  {difference}", question.query));
+            }
         }
     }
     assert!(differences.is_empty(), "{tenant}: {}", differences.join("\n"));
-    assert!(n_agreeing >= 128, "{tenant}: only {n_agreeing} questions were asked");
+    assert!(n_agreeing >= FEWEST_ANSWERS, "{tenant}: only {n_agreeing} questions were asked");
+}
+
+/// The evaluator over the traces read back from the blocks.
+async fn evaluator_agrees(tenant: &str) {
+    let traces = stored::traces(&golden::testdata("blocks/shop"), tenant).await;
+    answers_agree(tenant, async |query| {
+        evaluate::search(&traces, query).map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+/// The engine over the blocks.
+async fn engine_agrees(tenant: &str) {
+    let bucket = golden::testdata("blocks/shop");
+    let url = bucket.to_str().expect("a readable path");
+    let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
+    let tenants = [TenantId::parse(tenant).expect("a tenant id")];
+    let engine = Engine::new(EngineConfig::default());
+    let options = QueryOptions { limit: 0, spans_per_spanset: 0, ..QueryOptions::default() };
+    answers_agree(tenant, async |query| {
+        let outcome = engine.search(&source, &tenants, query, &options, None).await;
+        outcome.map(|outcome| outcome.answer.traces).map_err(|error| error.to_string())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -53,4 +81,19 @@ async fn evaluator_agrees_on_vparquet4() {
 #[tokio::test]
 async fn evaluator_agrees_on_vparquet3() {
     evaluator_agrees("shop3").await;
+}
+
+#[tokio::test]
+async fn engine_agrees_on_vparquet5() {
+    engine_agrees("shop5").await;
+}
+
+#[tokio::test]
+async fn engine_agrees_on_vparquet4() {
+    engine_agrees("shop4").await;
+}
+
+#[tokio::test]
+async fn engine_agrees_on_vparquet3() {
+    engine_agrees("shop3").await;
 }

@@ -3,6 +3,7 @@
 
 mod evaluator;
 mod golden;
+mod oracle;
 mod server;
 mod support;
 mod tidy;

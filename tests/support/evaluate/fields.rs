@@ -1,19 +1,21 @@
 //! Reads fields of one span and evaluates expressions over it (`traceql.md` 5.3 to 5.11, section 11).
 //!
 //! Choices made where the specification is silent; the engine follows them:
-//! - **Repeated keys: the last one counts**, in every attribute list. A well-known or dedicated
-//!   column can only hold the last one (`blocks.md` 4.6), and answers must not depend on columns.
-//! - `resource.service.name` is never nil (5.2): without a visible value it reads `""`.
+//! - **Repeated keys: the first one counts**, in every attribute list. A well-known or dedicated
+//!   column holds the last string or int instead (`blocks.md` 4.6), and what is read back from one
+//!   stands behind the generic attributes, so the first still counts there.
+//! - `resource.service.name` is never nil (5.2). A value that is not a string stays generic and so
+//!   counts before strings, of which the last counts; without a visible value it reads `""`.
 //! - `span:parentID` of a span without parent is nil, except that `= "0000000000000000"` holds (1.6).
 //! - `= nil` on a field of the parent holds for a span without a parent.
-//! - A literal compared by `=` or `!=` with an id is lower-cased, and for trace ids loses leading
-//!   zeros; ordering and regular expressions see it as written (section 11, "normalise").
+//! - A literal compared by `=` or `!=` with an id is lower-cased; for trace ids it loses leading
+//!   zeros, for span ids it is filled up with them; ordering and regular expressions see it as written (section 11, "normalise").
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use regex::Regex;
-use traceql_blocks::model::{Event, KeyValue, Link, Span};
+use traceql_blocks::model::{AttributeValue, Event, KeyValue, Link, Span};
 use traceql_engine::search::Value;
 use traceql_language::analyze::ir::{
     AttributeScope, Comparison, Field, FieldExpr, FieldName, Intrinsic, Kind, Pattern, Static,
@@ -32,8 +34,7 @@ pub(crate) enum Reading<'t> {
     /// In a filter: one event and one link, the same for all conditions (5.10); none if the span
     /// has none, and then event or link fields are nil and not even `= nil` holds.
     One(Option<&'t Event>, Option<&'t Link>),
-    /// Elsewhere: the first that has the field; `event:name` and `event:timeSinceStart` are `""`
-    /// and `0s` for a span without events (5.10).
+    /// Elsewhere: the first that has the field.
     First,
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn readings(span: &Span) -> Vec<Reading<'_>> {
 pub(crate) fn evaluate(place: Place<'_>, expression: &FieldExpr) -> Value {
     match expression {
         FieldExpr::Static(literal) => values::literal(literal),
-        FieldExpr::Field(field) => read(place, field).value(),
+        FieldExpr::Field(field) => operand(place, field),
         // 5.4 and section 11: `!nil` is nil, and so is `!` of anything but a bool.
         FieldExpr::Not(operand) => match evaluate(place, operand) {
             Value::Bool(truth) => Value::Bool(!truth),
@@ -87,7 +88,7 @@ pub(crate) fn evaluate(place: Place<'_>, expression: &FieldExpr) -> Value {
         FieldExpr::Or(left, right) => both_bool(place, left, right, |left, right| left || right),
         FieldExpr::Compare { left, op, right } => Value::Bool(compare(place, left, *op, right)),
         FieldExpr::Match { left, negated, pattern } => {
-            Value::Bool(matches(&evaluate(place, left), *negated, pattern))
+            Value::Bool(compare_match(place, left, *negated, pattern))
         }
         FieldExpr::Arithmetic { left, op, right } => {
             values::arithmetic(&evaluate(place, left), *op, &evaluate(place, right))
@@ -179,9 +180,33 @@ fn normalised_id(field: &Field, text: &str) -> String {
         }
         FieldName::Intrinsic(
             Intrinsic::SpanId | Intrinsic::SpanParentId | Intrinsic::LinkSpanId,
-        ) => text.to_lowercase(),
+        ) if !text.is_empty() => format!("{:0>16}", text.to_lowercase()),
         _ => text.to_owned(),
     }
+}
+
+/// 5.10: a field read without a comparison with a literal: `event:name` and `event:timeSinceStart`
+/// are `""` and `0s` for a span without events.
+pub(crate) fn operand(place: Place<'_>, field: &Field) -> Value {
+    let has_no_events = |span: usize| place.forest.spans[span].span.events.is_empty();
+    let without_events = match field.name {
+        FieldName::Intrinsic(Intrinsic::EventName) => Value::String(String::new()),
+        FieldName::Intrinsic(Intrinsic::EventTimeSinceStart) => Value::Duration(0),
+        _ => return read(place, field).value(),
+    };
+    match subject(place, field) {
+        Some(span) if has_no_events(span) => without_events,
+        _ => read(place, field).value(),
+    }
+}
+
+/// 5.5 and 5.8: a field or an expression against a pattern.
+fn compare_match(place: Place<'_>, left: &FieldExpr, negated: bool, pattern: &Pattern) -> bool {
+    let value = match left {
+        FieldExpr::Field(field) => read(place, field).value(),
+        other => evaluate(place, other),
+    };
+    matches(&value, negated, pattern)
 }
 
 /// 5.8: only strings are matched; an array by any element, for `!~` by all (5.5).
@@ -217,7 +242,8 @@ fn exists(place: Place<'_>, operand: &FieldExpr) -> bool {
         FieldExpr::Field(field) if field.name == FieldName::Parent => {
             place.forest.parent(place.span).is_some()
         }
-        _ => evaluate(place, operand) != Value::Nil,
+        FieldExpr::Field(field) => read(place, field).value() != Value::Nil,
+        other => evaluate(place, other) != Value::Nil,
     }
 }
 
@@ -267,22 +293,29 @@ fn read_attribute(place: Place<'_>, scope: AttributeScope, key: &str) -> Found {
     }
 }
 
-/// 5.2, last row: `service.name` of a resource is never nil.
+/// 5.3: attributes of the resource; 5.2, last row: its `service.name` is never nil.
 fn read_resource(place: Place<'_>, key: &str) -> Found {
-    let found = look_up(&place.forest.spans[place.span].resource.attributes, key);
-    match found {
-        Found::Absent | Found::Invisible if key == "service.name" => {
-            Found::Value(Value::String(String::new()))
-        }
-        found => found,
+    let attributes = &place.forest.spans[place.span].resource.attributes;
+    if key != "service.name" {
+        return look_up(attributes, key);
     }
+    let is_string = |attribute: &&KeyValue| matches!(attribute.value, AttributeValue::String(_));
+    let named: Vec<&KeyValue> = attributes.iter().filter(|a| a.key == key).collect();
+    let other = named.iter().copied().find(|attribute| !is_string(attribute));
+    let string = named.iter().copied().rfind(is_string);
+    [other, string]
+        .into_iter()
+        .flatten()
+        .map(|attribute| values::stored(&attribute.value))
+        .find(|found| matches!(found, Found::Value(_)))
+        .unwrap_or_else(|| Found::Value(Value::String(String::new())))
 }
 
-/// The value of a key in an attribute list; of repeated keys the last one counts.
+/// The value of a key in an attribute list; of repeated keys the first one counts.
 fn look_up(attributes: &[KeyValue], key: &str) -> Found {
     attributes
         .iter()
-        .rfind(|attribute| attribute.key == key)
+        .find(|attribute| attribute.key == key)
         .map_or(Found::Absent, |attribute| values::stored(&attribute.value))
 }
 
@@ -304,16 +337,14 @@ fn of_link(place: Place<'_>, read: impl Fn(&Link) -> Found) -> Found {
     }
 }
 
-/// The first visible value; without one, absent only if there is something that lacks the key.
-fn first(found: impl Iterator<Item = Found>) -> Found {
-    let found: Vec<Found> = found.collect();
-    if let Some(value) = found.iter().find(|found| matches!(found, Found::Value(_))) {
-        value.clone()
-    } else if !found.is_empty() && found.iter().all(|found| *found == Found::Absent) {
-        Found::Absent
-    } else {
-        Found::Invisible
-    }
+/// What the first that has the key holds; without any, absent only if there is something that lacks
+/// the key.
+fn first(mut found: impl Iterator<Item = Found>) -> Found {
+    let Some(first) = found.next() else { return Found::Invisible };
+    std::iter::once(first)
+        .chain(found)
+        .find(|found| *found != Found::Absent)
+        .unwrap_or(Found::Absent)
 }
 
 /// 1.6: the built-in fields.
@@ -336,14 +367,12 @@ fn read_intrinsic(place: Place<'_>, intrinsic: Intrinsic) -> Found {
         Intrinsic::RootServiceName => Value::String(forest.root_service_name()),
         Intrinsic::TraceId => Value::String(trace_id_text(&forest.trace.id.0)),
         Intrinsic::EventName => {
-            return event_intrinsic(place, Value::String(String::new()), |event| {
-                Value::String(event.name.clone())
-            });
+            return of_event(place, |event| Found::Value(Value::String(event.name.clone())));
         }
         Intrinsic::EventTimeSinceStart => {
-            return event_intrinsic(place, Value::Duration(0), |event| {
+            return of_event(place, |event| {
                 let nanos = event.time_unix_nanos.wrapping_sub(span.start_unix_nanos);
-                Value::Duration(nanos.cast_signed())
+                Found::Value(Value::Duration(nanos.cast_signed()))
             });
         }
         Intrinsic::LinkSpanId => {
@@ -360,16 +389,6 @@ fn read_intrinsic(place: Place<'_>, intrinsic: Intrinsic) -> Found {
         Intrinsic::NestedSetRight => Value::Int(forest.numbers[place.span].right),
         Intrinsic::NestedSetParent => Value::Int(forest.numbers[place.span].parent),
     })
-}
-
-/// 5.10: outside filters `event:name` and `event:timeSinceStart` have a value without events.
-fn event_intrinsic(place: Place<'_>, without: Value, read: impl Fn(&Event) -> Value) -> Found {
-    match place.reading {
-        Reading::First if place.forest.spans[place.span].span.events.is_empty() => {
-            Found::Value(without)
-        }
-        _ => of_event(place, |event| Found::Value(read(event))),
-    }
 }
 
 /// 1.6: end minus start, wrapping as it is stored (`blocks.md` 4.8).

@@ -93,10 +93,10 @@ impl<'t> Forest<'t> {
             .any(|span| (0..self.spans.len()).filter(|&other| key(other) == key(span)).count() > 2)
     }
 
-    /// 7.2 rule 3: the parent of a span. In traces where three spans share an id, a parent id that
-    /// names more than two spans names no parent.
+    /// 7.2 rule 3: the parent of a span; where three spans share an id, rule 2 ends the numbering
+    /// before any span has a parent.
     fn find_parent(&self, span: usize) -> Option<usize> {
-        if self.is_root(span) {
+        if self.is_root(span) || self.has_triple_id {
             return None;
         }
         let wanted = node_key(&self.spans[span].span.parent_span_id);
@@ -130,7 +130,7 @@ impl<'t> Forest<'t> {
     /// 7.2, last paragraph: direct children by rule 3, for orphans and rootless traces too; zero
     /// for every span of a trace where three spans share an id.
     pub(crate) fn child_count(&self, span: usize) -> usize {
-        if self.has_triple_id { 0 } else { self.children(span).len() }
+        self.children(span).len()
     }
 
     /// 7.2 rule 4: numbers a span and what hangs below it, depth first in storage order.

@@ -4,8 +4,9 @@
 //! - Of several events or links whose value a comparison on it holds for, the last is shown; with
 //!   no comparison limiting it, the last that has the field ("if several were fetched the last one
 //!   is shown"). `by` and aggregates read the first; see `fields`.
-//! - A field of the parent is listed as `parent.` and its key; the parent itself, when `= nil`
-//!   holds, as `parent` with the text `nil`.
+//! - A field of the parent is listed by its name without `parent.`, which is a scope like others;
+//!   the parent itself, when `= nil` holds, as `parent` with the text `nil`. The parent's duration,
+//!   name and so on stand nowhere else in the result and so are listed.
 //! - `span:parentID = "0000000000000000"` lists that text.
 //! - Two fields with one key (`span.x`, `resource.x`) give two entries, ordered by field.
 
@@ -185,9 +186,9 @@ impl Mentions {
 
 /// 8.4: the key under which a field is listed, if it ever is.
 fn listed_key(field: &Field) -> Option<String> {
-    let key = match &field.name {
-        FieldName::Parent => return Some("parent".to_owned()),
-        FieldName::Attribute { key, .. } => key.as_str(),
+    Some(match &field.name {
+        FieldName::Parent => "parent".to_owned(),
+        FieldName::Attribute { key, .. } => key.clone(),
         FieldName::Intrinsic(
             Intrinsic::Name
             | Intrinsic::Duration
@@ -196,10 +197,9 @@ fn listed_key(field: &Field) -> Option<String> {
             | Intrinsic::RootServiceName
             | Intrinsic::TraceId
             | Intrinsic::SpanId,
-        ) => return None,
-        FieldName::Intrinsic(intrinsic) => intrinsic.name(),
-    };
-    Some(if field.of_parent { format!("parent.{key}") } else { key.to_owned() })
+        ) if !field.of_parent => return None,
+        FieldName::Intrinsic(intrinsic) => intrinsic.name().to_owned(),
+    })
 }
 
 /// 8.4: the value listed for a field, if any: the last of the span's events or links that the
@@ -243,12 +243,21 @@ fn readings_of<'t>(span: &'t Span, field: &Field) -> Vec<Reading<'t>> {
 /// What is shown of a field at one place: everything if some mention does not limit it; else, if
 /// a comparison holds, the value, or the elements of an array that satisfy one that holds.
 fn limited_value(place: Place<'_>, field: &Field, limits: &[&Limit]) -> Option<Value> {
-    let value = fields::read(place, field).value();
-    if limits.iter().any(|limit| matches!(limit, Limit::None)) {
-        return (value != Value::Nil).then_some(value);
+    let is_unlimited = limits.iter().any(|limit| matches!(limit, Limit::None));
+    let value = if is_unlimited {
+        fields::operand(place, field)
+    } else {
+        fields::read(place, field).value()
+    };
+    if is_unlimited && value != Value::Nil {
+        return Some(value);
     }
-    let holding: Vec<&Limit> =
-        limits.iter().copied().filter(|limit| holds(place, field, limit)).collect();
+    let holding: Vec<&Limit> = limits
+        .iter()
+        .copied()
+        .filter(|limit| !matches!(limit, Limit::None))
+        .filter(|limit| holds(place, field, limit))
+        .collect();
     if holding.is_empty() {
         return None;
     }

@@ -7,8 +7,9 @@
 //! - Spans of a spanset stand in storage order, groups in the order of their first span.
 //! - A scalar filter appends the value of every aggregate it contains, left to right; those of
 //!   operands in parentheses `({…} | count())` do not appear (7.3).
-//! - The aggregate of such an operand is taken over all spans of all its spansets; with none,
-//!   `count()` is 0 and the others are nil.
+//! - Such an operand looks at the spanset that is filtered, so that after `by` each group is weighed
+//!   for itself. Its aggregate is taken over all spans of all its spansets; with none, `count()` is 0
+//!   and the others are nil.
 //! - A scalar that is no number (7.4) drops the spanset, also inside arithmetic.
 //! - `sum` and `avg` of mixed numbers are doubles; of several equal extremes the first is taken.
 //! - A parenthesised pipeline that is a whole stage keeps its group and aggregate values.
@@ -256,8 +257,8 @@ fn scalar(
             Ok(value)
         }
         ScalarExpr::Pipeline { pipeline, aggregate: function } => {
-            let all = Spanset { spans: (0..forest.spans.len()).collect(), values: Vec::new() };
-            let spansets = run(forest, pipeline, vec![all])?;
+            let input = Spanset { spans: spans.to_vec(), values: Vec::new() };
+            let spansets = run(forest, pipeline, vec![input])?;
             let lists: Vec<Vec<usize>> = spansets.into_iter().map(|set| set.spans).collect();
             Ok(aggregate(forest, function, &union(&lists)))
         }
