@@ -483,6 +483,40 @@ fn limits_have_tempos_defaults_and_no_maxima() {
 }
 
 #[test]
+fn too_many_and_too_slow_queries_are_refused() {
+    let shop = golden::testdata("blocks/shop/shop5");
+    let source = ["--source", shop.to_str().expect("UTF-8")];
+    let slow = Server::start_with(&[&source[..], &["--timeout", "1us"]].concat());
+    let target = search("{ }", "&limit=100000&spss=1000");
+    let answer = slow.get(&target);
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.text(), "unable to process request in the configured timeout");
+
+    let bounds = ["--concurrent-queries", "1", "--queued-queries", "0"];
+    let narrow = Server::start_with(&[&source[..], &bounds].concat());
+    let statuses = || -> Vec<u16> {
+        std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let answer = narrow.get(&target);
+                        if answer.status == 429 {
+                            assert_eq!(answer.text(), "job queue full");
+                        }
+                        answer.status
+                    })
+                })
+                .collect();
+            asking.into_iter().map(|asked| asked.join().expect("no panic")).collect()
+        })
+    };
+    // Whether two overlap is chance; that none of a hundred do is not.
+    let refused = (0..100).map(|_| statuses()).find(|statuses| statuses.contains(&429));
+    let refused = refused.expect("one runs while another asks");
+    assert!(refused.contains(&200) && refused.iter().all(|status| [200, 429].contains(status)));
+}
+
+#[test]
 fn without_a_range_only_the_last_quarter_of_an_hour_is_searched() {
     let server = Server::start();
     let count = |target: &str| server.json(target)["traces"].as_array().expect("traces").len();

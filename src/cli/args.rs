@@ -400,6 +400,9 @@ pub(crate) struct ServeArgs {
     /// Take the tenant of each request from X-Scope-OrgID
     #[arg(long, conflicts_with = "tenant")]
     pub(crate) multitenant: bool,
+    /// How often block lists are read anew [default: 1m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) poll: Option<String>,
     #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }
@@ -414,6 +417,15 @@ pub(crate) struct ServeLimits {
     /// Largest number of spans per spanset a search may ask for [default: none]
     #[arg(long, value_name = "N")]
     pub(crate) max_spans_per_spanset: Option<usize>,
+    /// Longest range a search may ask for [default: none]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_search_range: Option<String>,
+    /// Queries that run at once; more wait
+    #[arg(long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
+    pub(crate) concurrent_queries: NonZeroUsize,
+    /// Queries that may wait for their turn; more are refused
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub(crate) queued_queries: usize,
     /// Time allowed for one request [default: none]
     #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,

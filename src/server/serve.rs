@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::serve::ListenerExt as _;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
@@ -70,7 +71,12 @@ pub async fn serve(
     let server = Arc::new(Server {
         queue: Queue::new(options.limits.concurrent_queries, options.limits.queued_queries),
         compute: compute.handle(),
-        context: Arc::new(Context { engine: Engine::new(engine), source, options }),
+        context: Arc::new(Context {
+            engine: Engine::new(engine),
+            source,
+            options,
+            warned: Mutex::default(),
+        }),
     });
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server.context), poll)));
     let router = Router::new().fallback(dispatch).with_state(server);
@@ -144,6 +150,7 @@ async fn refresh(context: Arc<Context>, poll: Duration) {
     loop {
         ticks.tick().await;
         let now = i64::try_from((context.options.clock)()).ok();
+        context.warned.lock().clear();
         for error in context.source.refresh_blocklists(now).await {
             (context.options.log)(&format!("cannot read the block list: {error}"));
         }

@@ -58,11 +58,17 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             limits: Limits {
                 max_traces: args.limits.max_limit,
                 max_spans_per_spanset: args.limits.max_spans_per_spanset,
+                max_search_range: settings::duration(
+                    "max-search-range",
+                    args.limits.max_search_range.as_deref(),
+                )?,
+                concurrent_queries: args.limits.concurrent_queries.get(),
+                queued_queries: args.limits.queued_queries,
                 ..Limits::default()
             },
             query,
             engine: EngineConfig::default(),
-            poll: POLL,
+            poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
             clock,
             log: if world.terminal.quiet { |_| {} } else { log },

@@ -5,8 +5,10 @@ mod search;
 mod tags;
 mod trace;
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 
+use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) source: Source,
     pub(crate) options: ServeOptions,
+    /// Warnings logged since block lists were last read: every query would repeat them.
+    pub(crate) warned: Mutex<BTreeSet<String>>,
 }
 
 /// A request that was understood as far as all of them are alike.
@@ -139,7 +143,17 @@ impl Context {
     }
 
     fn log_warnings(&self, warnings: &[String]) {
-        warnings.iter().for_each(|warning| (self.options.log)(warning));
+        /// More than this in one period are not told apart any longer.
+        const MAX_WARNED: usize = 1000;
+        if warnings.is_empty() {
+            return;
+        }
+        let mut warned = self.warned.lock();
+        for warning in warnings {
+            if warned.len() < MAX_WARNED && warned.insert(warning.clone()) {
+                (self.options.log)(warning);
+            }
+        }
     }
 }
 
