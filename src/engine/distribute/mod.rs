@@ -83,3 +83,6 @@ impl PhysicalExtensionCodec for EngineCodec {
             .map_err(|error| DataFusionError::Plan(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;
