@@ -40,6 +40,9 @@ pub(crate) struct Selected {
     pub(crate) open: Option<Arc<OpenBlock>>,
 }
 
+/// A block, whether it lies in the time range, and what opening it gave.
+type Opened = (Block, bool, Result<Option<Arc<OpenBlock>>, traceql_blocks::Error>);
+
 /// A selection and what making it told.
 pub(crate) struct Selecting {
     pub(crate) selection: Selection,
@@ -132,24 +135,23 @@ async fn select_with(
         selected.extend(list.blocks);
     }
     let mut kept = Vec::with_capacity(selected.len());
-    let opened: Vec<(Block, bool, Result<Option<Arc<OpenBlock>>, traceql_blocks::Error>)> =
-        futures::stream::iter(selected)
-            .map(|block| {
-                let context = context.clone();
-                async move {
-                    let inside = range.is_none_or(|range| block.meta.overlaps(range));
-                    let open = if inside && opens {
-                        OpenBlock::open(&block, &context).await.map(Some)
-                    } else {
-                        Ok(None)
-                    };
-                    (block, inside, open)
-                }
-            })
-            .buffered(CONCURRENT_OPENS)
-            .map(Ok::<_, crate::Error>)
-            .try_collect()
-            .await?;
+    let opened: Vec<Opened> = futures::stream::iter(selected)
+        .map(|block| {
+            let context = context.clone();
+            async move {
+                let inside = range.is_none_or(|range| block.meta.overlaps(range));
+                let open = if inside && opens {
+                    OpenBlock::open(&block, &context).await.map(Some)
+                } else {
+                    Ok(None)
+                };
+                (block, inside, open)
+            }
+        })
+        .buffered(CONCURRENT_OPENS)
+        .map(Ok::<_, crate::Error>)
+        .try_collect()
+        .await?;
     for (block, inside, open) in opened {
         match open {
             Ok(_) if !inside && !opens => {}

@@ -356,7 +356,9 @@ impl BlockBatch {
             self.test_values(leaf, level, &positions, &mut mask, |piece, runs| {
                 match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
                     (PageStrings::Codes(codes), Some(verdicts)) => {
-                        runs(&mut |value| codes.get(value).is_some_and(|code| verdicts.test(*code)))
+                        runs(&mut |value| {
+                            codes.get(value).is_some_and(|code| verdicts.test(*code))
+                        });
                     }
                     (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
                     (PageStrings::Plain(plain), _) => {

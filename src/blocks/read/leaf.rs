@@ -60,7 +60,7 @@ pub struct Window {
     pub(crate) context: ReadContext,
     pub(crate) row_group: usize,
     rows: Range<u32>,
-    pages: HashMap<LeafIndex, BTreeMap<usize, LeafPage>>,
+    pages: BTreeMap<LeafIndex, BTreeMap<usize, LeafPage>>,
     tables: HashMap<LeafIndex, Arc<StringTable>>,
     /// Leaves that must be read through the library: an encoding or codec we do not decode.
     through_library: HashMap<LeafIndex, Arc<LeafValues>>,
@@ -87,7 +87,7 @@ impl Window {
             context,
             row_group,
             rows,
-            pages: HashMap::new(),
+            pages: BTreeMap::new(),
             tables: HashMap::new(),
             through_library: HashMap::new(),
             missing: Mutex::default(),

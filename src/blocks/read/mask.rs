@@ -153,7 +153,7 @@ impl Mask {
 
     /// Exchanges rows in the set and rows outside.
     #[must_use]
-    pub fn not(mut self) -> Self {
+    pub fn complement(mut self) -> Self {
         self.words.iter_mut().for_each(|word| *word = !*word);
         self.clear_tail();
         self
@@ -176,7 +176,7 @@ mod tests {
     fn ranges_and_tails_stay_inside_the_length() {
         for len in [0, 1, 63, 64, 65, 130] {
             assert_eq!(Mask::all(len).count(), len);
-            assert_eq!(Mask::none(len).not(), Mask::all(len));
+            assert_eq!(Mask::none(len).complement(), Mask::all(len));
             let mut mask = Mask::none(len);
             mask.set_range(3..200);
             assert_eq!(mask, Mask::from_fn(len, |row| row >= 3), "length {len}");

@@ -176,6 +176,9 @@ impl BlockCache {
     }
 }
 
+/// Page locations by row group and leaf, as far as they have been read.
+type PageIndexes = HashMap<(usize, LeafIndex), Arc<[PageLocation]>>;
+
 /// A block whose footer has been read.
 #[derive(Debug)]
 pub struct OpenBlock {
@@ -186,7 +189,7 @@ pub struct OpenBlock {
     name: Arc<str>,
     metadata: ParquetMetaData,
     first_rows: Vec<u64>,
-    indexes: Mutex<HashMap<(usize, LeafIndex), Arc<[PageLocation]>>>,
+    indexes: Mutex<PageIndexes>,
     tail: (u64, Bytes),
 }
 
@@ -393,7 +396,7 @@ impl OpenBlock {
             if self.known_locations(row_group, leaf).is_some() {
                 continue;
             }
-            if self.from_tail(row_group, leaf)?.is_none() {
+            if self.locations_in_tail(row_group, leaf)?.is_none() {
                 wanted.push(leaf);
             }
         }
@@ -419,7 +422,7 @@ impl OpenBlock {
         Ok(())
     }
 
-    fn from_tail(&self, row_group: usize, leaf: LeafIndex) -> Result<Option<()>> {
+    fn locations_in_tail(&self, row_group: usize, leaf: LeafIndex) -> Result<Option<()>> {
         let (tail_start, tail) = &self.tail;
         let Some(range) = self.offset_index_range(row_group, leaf) else { return Ok(None) };
         if range.start < *tail_start || range.end > tail_start + tail.len() as u64 {

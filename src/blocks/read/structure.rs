@@ -101,11 +101,9 @@ impl Structure {
         self.span_resource.reserve(rep.len());
         self.span_scope.reserve(rep.len());
         for (at, (&rep, &def)) in rep.iter().zip(def).enumerate() {
-            if rep == 0 {
-                if at > 0 {
-                    self.close_trace(resource, scope);
-                    trace += 1;
-                }
+            if rep == 0 && at > 0 {
+                self.close_trace(resource, scope);
+                trace += 1;
             }
             resource += u32::from(rep <= 1 && def >= 1);
             scope += u32::from(rep <= 2 && def >= 2);

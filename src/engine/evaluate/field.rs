@@ -66,7 +66,7 @@ pub(crate) struct Truth {
 
 impl Truth {
     fn of(yes: Mask) -> Self {
-        let no = yes.clone().not();
+        let no = yes.clone().complement();
         Self { yes, no }
     }
 }
@@ -265,7 +265,7 @@ impl<'a> Batch<'a> {
                     left.no.or(&right.no);
                     left.no
                 } else {
-                    left.yes.clone().not()
+                    left.yes.clone().complement()
                 };
                 Truth { yes: left.yes, no }
             }
@@ -285,7 +285,7 @@ impl<'a> Batch<'a> {
                     bools.and(&others);
                     yes.or(&right.yes);
                     yes.and(&bools);
-                    no = yes.clone().not();
+                    no = yes.clone().complement();
                 }
                 Truth { yes, no }
             }

@@ -25,7 +25,7 @@ pub(crate) enum Val<'a> {
     Status(i64),
     /// OTLP number.
     Kind(i64),
-    Array(Vec<Val<'a>>),
+    Array(Vec<Self>),
 }
 
 impl<'a> Val<'a> {

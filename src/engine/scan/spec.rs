@@ -113,9 +113,8 @@ impl BlockRef {
     /// The block, in a store of this process.
     pub(crate) fn open(&self, runtime: &Runtime) -> Result<Block> {
         let bad = |what: &str| Error::Internal(format!("{what} of block {} in a plan", self.data));
-        let meta = match BlockMeta::parse(&self.data, &self.meta)? {
-            ParsedMeta::Block(meta) => meta,
-            _ => return Err(bad("unusable meta.json")),
+        let ParsedMeta::Block(meta) = BlockMeta::parse(&self.data, &self.meta)? else {
+            return Err(bad("unusable meta.json"));
         };
         Ok(Block {
             store: runtime.store(&self.store_url)?,

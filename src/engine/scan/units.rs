@@ -65,9 +65,12 @@ fn n_spans(block: &OpenBlock, row_group: usize) -> u64 {
     u64::try_from(chunk.num_values()).unwrap_or(0)
 }
 
+/// Smallest and greatest trace id of a block.
+pub(crate) type IdBounds = ([u8; 16], [u8; 16]);
+
 /// For each block the others that overlap it in time and in trace ids: only those may hold parts of
 /// its traces.
-pub(crate) fn companions(blocks: &[(Block, Option<([u8; 16], [u8; 16])>)]) -> Vec<Vec<u32>> {
+pub(crate) fn companions(blocks: &[(Block, Option<IdBounds>)]) -> Vec<Vec<u32>> {
     let overlap = |a: usize, b: usize| {
         let ((a, a_ids), (b, b_ids)) = (&blocks[a], &blocks[b]);
         let times = a.meta.start_unix_nanos <= b.meta.end_unix_nanos

@@ -91,7 +91,7 @@ pub enum Value {
     Bool(bool),
     Status(Status),
     Kind(Kind),
-    Array(Vec<Value>),
+    Array(Vec<Self>),
 }
 
 /// The order answers are shown in: newest start first, ties by ascending trace id.

@@ -4,8 +4,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, FixedSizeBinaryBuilder, Int64Builder, RecordBatch,
-    UInt32Builder,
+    Array as _, ArrayRef, AsArray as _, BinaryBuilder, FixedSizeBinaryBuilder, Int64Builder,
+    RecordBatch, UInt32Builder,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use prost::Message;
