@@ -88,6 +88,7 @@ pub(crate) async fn plan(
         units,
         n_partitions: threads,
         memory_source,
+        ordered: stops_early,
     };
     let internal = |error: datafusion::error::DataFusionError| crate::error::from_datafusion(error);
     let logical = plan::search(spec.clone(), options.limit, most_recent).map_err(internal)?;

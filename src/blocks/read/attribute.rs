@@ -13,7 +13,7 @@ use super::page::{CodeSet, Encoding};
 use super::predicate::{Comparison, Literal, Predicate};
 use super::structure::count;
 use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable};
-use super::walk::{Entry, Ranks, first_owner, rank};
+use super::walk::{PageIndex, Ranks, first_owner, rank};
 use crate::schema::{AttributeLeaves, LeafIndex, Level};
 
 /// Where one key occurs: the first attribute of that key of each owner, in storage order.
@@ -82,24 +82,12 @@ impl BlockBatch {
         let mut list: Vec<Position> = Vec::new();
         for piece in &self.window.pieces(leaves.key, traces)? {
             let Some(hits) = self.key_hits(leaves.key, piece, code, key)? else { continue };
-            let mut hits = hits.into_iter().peekable();
-            self.window.walk(
-                leaves.key,
-                piece,
-                self.ranks(leaves.key, level),
-                &owners,
-                |entry| {
-                    let Some(value) = entry.value else { return };
-                    while hits.peek().is_some_and(|hit| *hit < value) {
-                        hits.next();
-                    }
-                    if hits.peek() == Some(&value)
-                        && list.last().is_none_or(|last| last.owner != entry.owner)
-                    {
-                        list.push(position(entry));
-                    }
-                },
-            )?;
+            let index = self.window.index(leaves.key, piece, self.ranks(leaves.key, level))?;
+            self.place(piece, &index, &hits, &owners, |position| {
+                if list.last().is_none_or(|last| last.owner != position.owner) {
+                    list.push(position);
+                }
+            });
         }
         let positions = Arc::new(Positions { list });
         self.decoded.lock().positions.insert(name, (traces.clone(), Arc::clone(&positions)));
@@ -141,34 +129,59 @@ impl BlockBatch {
         positions: &Positions,
         mut f: impl FnMut(usize, &Piece, std::ops::Range<usize>) -> Demand<()>,
     ) -> Demand<()> {
-        let structure = self.structure()?;
-        let children = self.children(level)?;
-        let owners = first_owner(level, &structure, children.as_deref());
         let traces = positions.traces(self.window.n_rows());
         let mut next = 0;
         for piece in &self.window.pieces(leaf, &traces)? {
-            let mut found: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-            self.window.walk(leaf, piece, self.ranks(leaf, level), &owners, |entry| {
-                let at = (entry.trace, entry.element);
-                let key = |n: usize| positions.list.get(n).map(|p| (p.trace, p.element));
-                while key(next).is_some_and(|wanted| wanted < at) {
-                    next += 1;
-                }
-                if key(next) == Some(at)
-                    && let Some(value) = entry.value
-                {
-                    let value = value as usize;
-                    match found.last_mut() {
-                        Some((n, run)) if *n == next => run.end = value + 1,
-                        _ => found.push((next, value..value + 1)),
+            let index = self.window.index(leaf, piece, self.ranks(leaf, level))?;
+            let rows = self.window.local(&piece.rows);
+            let skipped = self.window.rows().start.saturating_sub(piece.rows.start) as usize;
+            next += positions.list[next..].partition_point(|p| (p.trace as usize) < rows.start);
+            while let Some(position) = positions.list.get(next)
+                && (position.trace as usize) < rows.end
+            {
+                let elements = index.elements(position.trace as usize - rows.start + skipped);
+                let element = elements.start + position.element as usize;
+                if element < elements.end {
+                    let run = index.values(element);
+                    if !run.is_empty() {
+                        f(next, piece, run)?;
                     }
                 }
-            })?;
-            for (n, run) in found {
-                f(n, piece, run)?;
+                next += 1;
             }
         }
         Ok(())
+    }
+
+    /// Calls `f` with the place of each of some values of a page, as far as it lies in the window.
+    fn place(
+        &self,
+        piece: &Piece,
+        index: &PageIndex,
+        values: &[u32],
+        owners: impl Fn(usize) -> u32,
+        mut f: impl FnMut(Position),
+    ) {
+        let rows = self.window.local(&piece.rows);
+        let skipped = self.window.rows().start.saturating_sub(piece.rows.start) as usize;
+        let mut row = 0;
+        let mut elements = 0..0;
+        for value in values {
+            let element = index.element_of(*value);
+            if element >= elements.end {
+                row = index.row_of(element);
+                elements = index.elements(row);
+            }
+            if row < skipped || row >= skipped + rows.len() {
+                continue;
+            }
+            let trace = row - skipped + rows.start;
+            f(Position {
+                trace: count(trace),
+                element: count(element - elements.start),
+                owner: owners(trace).wrapping_add(index.owner(element)),
+            });
+        }
     }
 
     /// True if metadata proves that a leaf of this row group holds no value at all.
@@ -224,7 +237,7 @@ impl BlockBatch {
         }
         if let Some(leaf) = leaves.int.filter(|leaf| !self.is_all_null(*leaf)) {
             self.fill(leaf, level, &positions, &mut column, |piece| {
-                Ok(self.page_ints(leaf, piece)?.into_iter().map(AttributeCell::Int).collect())
+                Ok(self.page_ints(leaf, piece)?.iter().copied().map(AttributeCell::Int).collect())
             })?;
         }
         if let Some(leaf) = leaves.double.filter(|leaf| !self.is_all_null(*leaf)) {
@@ -283,7 +296,7 @@ impl BlockBatch {
                 let cells = match (self.page_strings(leaf, piece)?, &table) {
                     (PageStrings::Codes(codes), Some(table)) => {
                         self.check_codes(leaf, piece, &codes, table)?;
-                        codes.into_iter().map(|code| AttributeCell::String(0, code)).collect()
+                        codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
                     }
                     (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
                     (PageStrings::Plain(plain), _) => plain
@@ -479,16 +492,12 @@ impl BlockBatch {
         for piece in &self.window.pieces(leaf, traces)? {
             let text = std::str::from_utf8(wanted).unwrap_or_default();
             let Some(hits) = self.key_hits(leaf, piece, code, text)? else { continue };
-            let mut hits = hits.into_iter().peekable();
-            self.window.walk(leaf, piece, self.ranks(leaf, level), &owners, |entry| {
-                let Some(value) = entry.value else { return };
-                while hits.peek().is_some_and(|hit| *hit < value) {
-                    hits.next();
+            let index = self.window.index(leaf, piece, self.ranks(leaf, level))?;
+            self.place(piece, &index, &hits, &owners, |position| {
+                if found.last() != Some(&position) {
+                    found.push(position);
                 }
-                if hits.peek() == Some(&value) && found.last() != Some(&position(entry)) {
-                    found.push(position(entry));
-                }
-            })?;
+            });
         }
         if found.is_empty() {
             return Ok(Some(mask));
@@ -518,10 +527,6 @@ impl BlockBatch {
     ) -> Demand<()> {
         self.each_value(leaf, level, positions, f)
     }
-}
-
-fn position(entry: Entry) -> Position {
-    Position { trace: entry.trace, element: entry.element, owner: entry.owner }
 }
 
 fn positions_where<T>(values: impl Iterator<Item = T>, test: impl Fn(&T) -> bool) -> Vec<u32> {

@@ -44,7 +44,7 @@ pub(super) struct Decoded {
 
 /// Strings of one page: codes into the chunk's dictionary, or the strings themselves.
 pub(super) enum PageStrings {
-    Codes(Vec<u32>),
+    Codes(Arc<Vec<u32>>),
     Plain(ByteArrays),
 }
 
@@ -143,7 +143,10 @@ impl BlockBatch {
         }
     }
 
-    pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<i64>> {
+    pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<i64>>> {
+        if let Some(known) = piece.memo.ints.get() {
+            return Ok(Arc::clone(known));
+        }
         let mut values = Vec::new();
         match &piece.page {
             LeafPage::Encoded(page) => {
@@ -160,6 +163,11 @@ impl BlockBatch {
                 Values::I64(wide) => values.extend_from_slice(wide),
                 other => return Err(self.wrong_type(leaf, piece, "integers", other)),
             },
+        }
+        let values = Arc::new(values);
+        if self.window.is_cut(piece) {
+            // The page will be asked again, by the next window.
+            return Ok(Arc::clone(piece.memo.ints.get_or_init(|| values)));
         }
         Ok(values)
     }
@@ -195,8 +203,16 @@ impl BlockBatch {
     pub(super) fn page_strings(&self, leaf: LeafIndex, piece: &Piece) -> Demand<PageStrings> {
         match &piece.page {
             LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary => {
+                if let Some(known) = piece.memo.codes.get() {
+                    return Ok(PageStrings::Codes(Arc::clone(known)));
+                }
                 let mut codes = Vec::new();
                 page.codes(&mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
+                let codes = Arc::new(codes);
+                if self.window.is_cut(piece) {
+                    let codes = piece.memo.codes.get_or_init(|| codes);
+                    return Ok(PageStrings::Codes(Arc::clone(codes)));
+                }
                 Ok(PageStrings::Codes(codes))
             }
             LeafPage::Encoded(page) => {
@@ -342,11 +358,14 @@ impl BlockBatch {
         }
         for (piece, strings) in pieces.iter().zip(decoded) {
             let page_codes = match (strings, &table) {
-                (PageStrings::Plain(plain), _) => plain.iter().map(|v| own.push(v)).collect(),
+                (PageStrings::Plain(plain), _) => {
+                    Arc::new(plain.iter().map(|v| own.push(v)).collect::<Vec<u32>>())
+                }
                 (PageStrings::Codes(page_codes), Some(table)) => {
                     self.check_codes(leaf, piece, &page_codes, table)?;
                     if any_plain {
-                        page_codes.iter().map(|code| own.push(table.get(*code))).collect()
+                        let moved = page_codes.iter().map(|code| own.push(table.get(*code)));
+                        Arc::new(moved.collect::<Vec<u32>>())
                     } else {
                         page_codes
                     }
@@ -489,7 +508,18 @@ impl TraceData for BlockBatch {
         let leaf = self.leaf(STRUCTURE_LEAF)?.index;
         let mut structure = Structure::default();
         for piece in self.window.pieces(leaf, &self.all())? {
-            let levels = piece.page.levels().map_err(|e| self.window.fail(leaf, &piece, e))?;
+            let levels = match piece.memo.levels.get() {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let levels =
+                        piece.page.levels().map_err(|e| self.window.fail(leaf, &piece, e))?;
+                    let levels = Arc::new(levels);
+                    if self.window.is_cut(&piece) {
+                        piece.memo.levels.get_or_init(|| Arc::clone(&levels));
+                    }
+                    levels
+                }
+            };
             let window = self.window.rows();
             let mut row = piece.rows.start.wrapping_sub(1);
             let (mut start, mut end) = (levels.rep.len(), levels.rep.len());
@@ -592,10 +622,8 @@ impl BlockBatch {
         let ranks = Ranks { owner: 3, element: 4, max_def: 4 };
         let owners = first_owner(Level::Span, &structure, None);
         for piece in self.window.pieces(leaf, &self.all())? {
-            self.window.walk(leaf, &piece, ranks, &owners, |entry| {
-                if entry.starts_element
-                    && let Some(n) = counts.get_mut(entry.owner as usize)
-                {
+            self.window.each_element(leaf, &piece, ranks, &owners, |owner, _| {
+                if let Some(n) = counts.get_mut(owner as usize) {
                     *n += 1;
                 }
             })?;

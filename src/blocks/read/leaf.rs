@@ -15,6 +15,7 @@ use super::open::{OpenBlock, ReadContext};
 use super::page::{DataPage, DecodeError, Encoding};
 use super::thrift::PageLocation;
 use super::values::StringTable;
+use super::walk::PageMemo;
 use crate::error::{Error, Result};
 use crate::schema::LeafIndex;
 
@@ -47,6 +48,8 @@ pub(crate) enum LeafPage {
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) page: LeafPage,
+    /// What has been decoded of it.
+    pub(crate) memo: Arc<PageMemo>,
     /// Rows of the page, in the row group.
     pub(crate) rows: Range<u32>,
     /// Where its bytes are, for messages.
@@ -60,10 +63,10 @@ pub struct Window {
     pub(crate) context: ReadContext,
     pub(crate) row_group: usize,
     rows: Range<u32>,
-    pages: BTreeMap<LeafIndex, BTreeMap<usize, LeafPage>>,
+    pages: BTreeMap<LeafIndex, BTreeMap<usize, (LeafPage, Arc<PageMemo>)>>,
     tables: HashMap<LeafIndex, Arc<StringTable>>,
     /// Leaves that must be read through the library: an encoding or codec we do not decode.
-    through_library: HashMap<LeafIndex, Arc<LeafValues>>,
+    through_library: HashMap<LeafIndex, (Arc<LeafValues>, Arc<PageMemo>)>,
     missing: Mutex<Missing>,
 }
 
@@ -198,7 +201,8 @@ impl Window {
             match parsed {
                 Ok(data) if matches!(data.encoding(), Encoding::Other(_)) => unsupported.push(leaf),
                 Ok(data) => {
-                    self.pages.entry(leaf).or_default().insert(page, LeafPage::Encoded(data));
+                    let held = (LeafPage::Encoded(data), Arc::default());
+                    self.pages.entry(leaf).or_default().insert(page, held);
                 }
                 Err(DecodeError::Unsupported(_)) => unsupported.push(leaf),
                 Err(error) => {
@@ -226,7 +230,7 @@ impl Window {
             let decoded = library::read_leaf(bytes, chunk, n_rows, 0..n_rows).map_err(|error| {
                 self.block.decode_error(self.row_group, leaf, Some(range), error)
             })?;
-            self.through_library.insert(leaf, Arc::new(decoded));
+            self.through_library.insert(leaf, (Arc::new(decoded), Arc::default()));
         }
         Ok(())
     }
@@ -257,10 +261,11 @@ impl Window {
     /// Pages of a leaf that hold selected rows of the window, in row order.
     pub(crate) fn pieces(&self, leaf: LeafIndex, rows: &Mask) -> Demand<Vec<Piece>> {
         let n_rows = self.block.n_rows(self.row_group);
-        if let Some(decoded) = self.through_library.get(&leaf) {
+        if let Some((decoded, memo)) = self.through_library.get(&leaf) {
             return Ok(if rows.any() {
                 vec![Piece {
                     page: LeafPage::Library(Arc::clone(decoded)),
+                    memo: Arc::clone(memo),
                     rows: 0..n_rows,
                     bytes: self.block.chunk_range(self.row_group, leaf)?,
                 }]
@@ -279,13 +284,14 @@ impl Window {
         let have = self.pages.get(&leaf);
         let mut pieces = Vec::new();
         for page in self.overlapping(&locations, n_rows, rows) {
-            let Some(data) = have.and_then(|have| have.get(&page)) else {
+            let Some((data, memo)) = have.and_then(|have| have.get(&page)) else {
                 self.want_pages(leaf, rows);
                 return Err(Fault::Missing);
             };
             let location = &locations[page];
             pieces.push(Piece {
                 page: data.clone(),
+                memo: Arc::clone(memo),
                 rows: page_rows(&locations, page, n_rows),
                 bytes: location.offset..location.offset + location.compressed_size as u64,
             });

@@ -40,12 +40,12 @@ impl BlockBatch {
         }
         for piece in &pieces {
             let cells: Vec<AttributeCell> = if is_int {
-                self.page_ints(leaf, piece)?.into_iter().map(AttributeCell::Int).collect()
+                self.page_ints(leaf, piece)?.iter().copied().map(AttributeCell::Int).collect()
             } else {
                 match (self.page_strings(leaf, piece)?, &table) {
                     (PageStrings::Codes(codes), Some(table)) => {
                         self.check_codes(leaf, piece, &codes, table)?;
-                        codes.into_iter().map(|code| AttributeCell::String(0, code)).collect()
+                        codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
                     }
                     (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
                     (PageStrings::Plain(plain), _) => {
@@ -60,18 +60,9 @@ impl BlockBatch {
                     }
                 }
             };
-            let (mut owner, mut run) = (u32::MAX, 0..0_usize);
-            self.window.walk(leaf, piece, ranks, &owners, |entry| {
-                let Some(value) = entry.value else { return };
-                let value = value as usize;
-                if entry.owner == owner {
-                    run.end = value + 1;
-                } else {
-                    push_run(&mut column, owner, cells.get(run.clone()));
-                    (owner, run) = (entry.owner, value..value + 1);
-                }
+            self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
+                push_run(&mut column, owner, cells.get(run));
             })?;
-            push_run(&mut column, owner, cells.get(run));
         }
         Ok(Some(column))
     }
@@ -107,11 +98,11 @@ impl BlockBatch {
         }
         for piece in &pieces {
             let passes: Vec<bool> = if is_int {
-                self.page_ints(leaf, piece)?.into_iter().map(|v| predicate.test_int(v)).collect()
+                self.page_ints(leaf, piece)?.iter().map(|v| predicate.test_int(*v)).collect()
             } else {
                 match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
                     (PageStrings::Codes(codes), Some(verdicts)) => {
-                        codes.into_iter().map(|code| verdicts.test(code)).collect()
+                        codes.iter().map(|code| verdicts.test(*code)).collect()
                     }
                     (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
                     (PageStrings::Plain(plain), _) => {
@@ -132,12 +123,10 @@ impl BlockBatch {
                     }
                 }
             } else {
-                self.window.walk(leaf, piece, ranks, &owners, |entry| {
-                    let passed = entry
-                        .value
-                        .is_some_and(|v| passes.get(v as usize).copied().unwrap_or(false));
-                    if passed && (entry.owner as usize) < mask.len() {
-                        mask.set(entry.owner as usize);
+                self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
+                    let passed = passes.get(run).is_some_and(|run| run.iter().any(|p| *p));
+                    if passed && (owner as usize) < mask.len() {
+                        mask.set(owner as usize);
                     }
                 })?;
             }

@@ -121,7 +121,11 @@ impl<'a> Batch<'a> {
         let children = |offsets: &Option<Arc<traceql_blocks::read::structure::Offsets>>, span| {
             let range = offsets.as_ref().map_or(0..0, |offsets| offsets.range(span));
             // A span without events still has one row, on which event fields are nil.
-            if range.is_empty() { vec![NONE] } else { range.map(row_number).collect() }
+            if range.is_empty() {
+                NONE..=NONE
+            } else {
+                row_number(range.start)..=row_number(range.end - 1)
+            }
         };
         for trace in self.traces.ones() {
             for span in self.structure.trace_spans.range(trace) {

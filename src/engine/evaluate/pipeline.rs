@@ -51,6 +51,9 @@ impl From<Fault> for Stop {
 
 type Run<T> = Result<T, Stop>;
 
+/// Groups of one spanset that are looked through one by one; more are found by a hash.
+const FEW_GROUPS: usize = 16;
+
 impl Batch<'_> {
     /// Runs the whole pipeline on the candidate traces.
     pub(crate) fn run(&self) -> Run<Flow> {
@@ -122,15 +125,23 @@ impl Batch<'_> {
     }
 
     fn stages(&self, stages: &[StageNode], input: Flow) -> Run<Flow> {
-        stages.iter().try_fold(input, |flow, stage| match stage {
+        let mut flow = input;
+        for (at, stage) in stages.iter().enumerate() {
+            flow = self.stage(stage, stages.get(at + 1), flow)?;
+        }
+        Ok(flow)
+    }
+
+    fn stage(&self, stage: &StageNode, next: Option<&StageNode>, flow: Flow) -> Run<Flow> {
+        match stage {
             StageNode::Spanset(node) => self.spanset_stage(node, flow),
             StageNode::ScalarFilter { left, op, right } => {
                 self.scalar_filter(left, *op, right, flow)
             }
-            StageNode::By { key, label } => self.by(key, label, flow),
+            StageNode::By { key, label } => self.by(key, label, next, flow),
             StageNode::Coalesce => Ok(self.coalesce(flow)),
             StageNode::Select => Ok(flow),
-        })
+        }
     }
 
     fn spanset_stage(&self, node: &SpansetNode, flow: Flow) -> Run<Flow> {
@@ -284,39 +295,88 @@ impl Batch<'_> {
         }
     }
 
-    fn by(&self, key: &ValueNode, label: &str, flow: Flow) -> Run<Flow> {
+    /// Splits spansets by a value. A scalar filter that follows is looked at already here, so that
+    /// groups it drops are never built; it still runs as a stage of its own.
+    fn by(&self, key: &ValueNode, label: &str, next: Option<&StageNode>, flow: Flow) -> Run<Flow> {
         let reader = self.reader(key, &self.span_rows())?;
-        let mut grouped = Vec::new();
-        let mut bytes = Vec::new();
-        let mut groups: HashMap<Vec<u8>, usize> = HashMap::new();
-        for set in self.sets(flow) {
-            let first = grouped.len();
-            groups.clear();
-            let mut last: Option<usize> = None;
-            for span in set.spans {
-                let value = reader.get(span as usize);
-                let had = std::mem::take(&mut bytes);
-                value.group_key(&mut bytes);
-                // Neighbours usually share a group; the map is asked only when it changes.
-                let at = match last {
-                    Some(at) if had == bytes => at,
-                    _ => match groups.get(&bytes) {
-                        Some(at) => *at,
-                        None => {
-                            let mut values = set.values.clone();
-                            values.push((label.to_owned(), value.to_value()));
-                            grouped.push(Spanset { trace: set.trace, spans: Vec::new(), values });
-                            groups.insert(bytes.clone(), grouped.len() - 1);
-                            grouped.len() - 1
-                        }
-                    },
-                };
-                grouped[at].spans.push(span);
-                last = Some(at);
+        let filter = match next {
+            Some(StageNode::ScalarFilter { left, op, right })
+                if !left.has_pipeline() && !right.has_pipeline() =>
+            {
+                let empty = Flow::Sets(Vec::new());
+                let (left, right) = (self.scalar(left, &empty), self.scalar(right, &empty));
+                Some((left?, *op, right?))
             }
-            debug_assert!(grouped.len() > first, "a spanset has at least one span");
-        }
+            _ => None,
+        };
+        let mut grouped = Vec::new();
+        let mut key = Vec::new();
+        // Groups of one spanset: key and spans. Emptied and used again for the next one.
+        let mut groups: Vec<(Vec<u8>, Vec<u32>)> = Vec::new();
+        let mut by_key: HashMap<Vec<u8>, usize> = HashMap::new();
+        self.each_set(&flow, |trace, spans, values| {
+            let mut n_groups = 0;
+            let mut last = 0;
+            by_key.clear();
+            for span in spans {
+                key.clear();
+                reader.get(*span as usize).group_key(&mut key);
+                // Neighbours usually share a group, and a trace has few of them.
+                let known = if n_groups > 0 && groups[last].0 == key {
+                    Some(last)
+                } else if n_groups <= FEW_GROUPS {
+                    groups[..n_groups].iter().position(|(known, _)| *known == key)
+                } else {
+                    by_key.get(&key).copied()
+                };
+                last = known.unwrap_or_else(|| {
+                    if n_groups == groups.len() {
+                        groups.push((Vec::new(), Vec::new()));
+                    }
+                    let (group_key, group_spans) = &mut groups[n_groups];
+                    group_key.clone_from(&key);
+                    group_spans.clear();
+                    n_groups += 1;
+                    if n_groups > FEW_GROUPS {
+                        let unknown = by_key.len()..n_groups;
+                        by_key.extend(unknown.map(|at| (groups[at].0.clone(), at)));
+                    }
+                    n_groups - 1
+                });
+                groups[last].1.push(*span);
+            }
+            for (_, spans) in &groups[..n_groups] {
+                let dropped = filter.as_ref().is_some_and(|(left, op, right)| {
+                    !holds(left, *op, right, 0, spans, &mut Vec::new())
+                });
+                if dropped {
+                    continue;
+                }
+                let mut values = values.to_vec();
+                let value = reader.get(spans[0] as usize).to_value();
+                values.push((label.to_owned(), value));
+                grouped.push(Spanset { trace, spans: spans.clone(), values });
+            }
+        });
         Ok(Flow::Sets(grouped))
+    }
+
+    /// Calls `f` with trace, spans and values of each spanset.
+    fn each_set(&self, flow: &Flow, mut f: impl FnMut(u32, &[u32], &[(String, Value)])) {
+        match flow {
+            Flow::Sets(sets) => sets.iter().for_each(|set| f(set.trace, &set.spans, &set.values)),
+            Flow::Mask(mask) => {
+                let mut spans = Vec::new();
+                for trace in self.traces.ones() {
+                    spans.clear();
+                    let range = self.structure.trace_spans.range(trace);
+                    spans.extend(mask.ones_in(range).map(super::field::row_number));
+                    if !spans.is_empty() {
+                        f(super::field::row_number(trace), &spans, &[]);
+                    }
+                }
+            }
+        }
     }
 
     fn scalar_filter(
@@ -437,6 +497,17 @@ fn holds(
 ) -> bool {
     let (left, right) = (left.of(at, spans, values), right.of(at, spans, values));
     left.number().is_some() && right.number().is_some() && compare(&left, op, &right)
+}
+
+impl ScalarNode {
+    /// True if it is computed from more than the spans of one spanset.
+    fn has_pipeline(&self) -> bool {
+        match self {
+            Self::Pipeline { .. } => true,
+            Self::Arithmetic { left, right, .. } => left.has_pipeline() || right.has_pipeline(),
+            Self::Static(_) | Self::Aggregate(_) => false,
+        }
+    }
 }
 
 /// A scalar prepared for a batch.

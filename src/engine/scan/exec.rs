@@ -100,7 +100,7 @@ impl ExecutionPlan for SearchScanExec {
         let runner =
             UnitRunner::new(Arc::clone(&self.spec), Arc::clone(&self.program), runtime, run)
                 .map_err(external)?;
-        let units: Vec<_> = self.spec.units_of(partition).collect();
+        let units = self.spec.units_of(partition);
         let state = (runner, units.into_iter());
         let stream = futures::stream::try_unfold(state, |(mut runner, mut units)| async move {
             let Some((number, unit)) = units.next() else { return Ok(None) };

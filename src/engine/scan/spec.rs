@@ -38,12 +38,16 @@ pub(crate) struct ScanSpec {
     /// In the order that defines "the first N traces".
     #[prost(message, repeated, tag = "10")]
     pub(crate) units: Vec<WorkUnit>,
-    /// Unit u belongs to partition u modulo this.
+    /// Unit u belongs to partition u modulo this, unless units need no order: then each partition
+    /// has neighbouring units, which share pages.
     #[prost(uint32, tag = "11")]
     pub(crate) n_partitions: u32,
     /// Name of an in-memory source; units are then rows of it.
     #[prost(string, optional, tag = "12")]
     pub(crate) memory_source: Option<String>,
+    /// Units are merged in their order, since the first N results are wanted.
+    #[prost(bool, tag = "13")]
+    pub(crate) ordered: bool,
 }
 
 /// A block by name.
@@ -90,11 +94,15 @@ impl ScanSpec {
     }
 
     /// Units of a partition with their numbers.
-    pub(crate) fn units_of(&self, partition: usize) -> impl Iterator<Item = (u32, WorkUnit)> {
-        (0_u32..)
-            .zip(self.units.iter().copied())
-            .skip(partition)
-            .step_by(self.n_partitions.max(1) as usize)
+    pub(crate) fn units_of(&self, partition: usize) -> Vec<(u32, WorkUnit)> {
+        let n = self.n_partitions.max(1) as usize;
+        let units = (0_u32..).zip(self.units.iter().copied());
+        if self.ordered {
+            return units.skip(partition).step_by(n).collect();
+        }
+        let (start, end) =
+            (self.units.len() * partition / n, self.units.len() * (partition + 1) / n);
+        units.skip(start).take(end - start).collect()
     }
 }
 

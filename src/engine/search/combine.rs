@@ -97,6 +97,7 @@ impl ExecutionPlan for TraceCombineExec {
         let n = self.input.properties().output_partitioning().partition_count();
         let mut merge = Merge {
             inputs: Vec::with_capacity(n),
+            ordered: self.limit > 0 && !self.most_recent,
             tasks: Vec::with_capacity(n),
             next_unit: 0,
             seen: HashSet::new(),
@@ -104,10 +105,18 @@ impl ExecutionPlan for TraceCombineExec {
             newest: self.most_recent.then(Vec::new),
             done: false,
         };
+        // Where order does not matter all partitions write into one channel.
+        let mut shared = (!merge.ordered).then(|| mpsc::channel(UNITS_AHEAD * n.max(1)));
         for partition in 0..n {
             let mut stream = self.input.execute(partition, Arc::clone(&context))?;
-            let (sender, receiver) = mpsc::channel(UNITS_AHEAD);
-            merge.inputs.push(receiver);
+            let sender = match &shared {
+                Some((sender, _)) => sender.clone(),
+                None => {
+                    let (sender, receiver) = mpsc::channel(UNITS_AHEAD);
+                    merge.inputs.push(receiver);
+                    sender
+                }
+            };
             // Dropping the merge aborts the tasks, and so all work behind the limit.
             merge.tasks.push(SpawnedTask::spawn(async move {
                 while let Some(batch) = stream.next().await {
@@ -116,6 +125,9 @@ impl ExecutionPlan for TraceCombineExec {
                     }
                 }
             }));
+        }
+        if let Some((_, receiver)) = shared.take() {
+            merge.inputs.push(receiver);
         }
         let stream = futures::stream::try_unfold(merge, |mut merge| async move {
             Ok(merge.next().await?.map(|batch| (batch, merge)))
@@ -126,6 +138,8 @@ impl ExecutionPlan for TraceCombineExec {
 
 struct Merge {
     inputs: Vec<mpsc::Receiver<Result<RecordBatch>>>,
+    /// Unit u comes from input u modulo their number; else there is one input.
+    ordered: bool,
     /// Held so that dropping the merge stops them.
     tasks: Vec<SpawnedTask<()>>,
     next_unit: u32,
@@ -139,9 +153,10 @@ impl Merge {
     /// The next accepted rows; `None` at the end.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while !self.done {
-            let partition = self.next_unit as usize % self.inputs.len().max(1);
+            let n = if self.ordered { self.inputs.len().max(1) } else { 1 };
+            let partition = self.next_unit as usize % n;
             let Some(input) = self.inputs.get_mut(partition) else { break };
-            // Unit u comes from partition u mod n: if that one has ended, all units are done.
+            // If the partition of the next unit has ended, all units are done.
             let Some(batch) = input.recv().await else { break };
             let mut accepted = Vec::new();
             for row in rows::decode(&batch?).map_err(external)? {
