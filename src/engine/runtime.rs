@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use object_store::ObjectStore;
@@ -98,6 +98,8 @@ pub(crate) struct QueryRun {
     pub(crate) units_done: AtomicU64,
     pub(crate) progress: Option<Arc<Progress>>,
     pub(crate) memory_limit_bytes: usize,
+    /// The answer is complete or unwanted: units in progress may stop anywhere.
+    pub(crate) stopped: AtomicBool,
 }
 
 impl QueryRun {
@@ -107,6 +109,10 @@ impl QueryRun {
             memory_limit_bytes: options.memory_bytes,
             ..Self::default()
         })
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Adds what has been counted so far.

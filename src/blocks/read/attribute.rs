@@ -166,7 +166,7 @@ impl BlockBatch {
         let skipped = self.window.rows().start.saturating_sub(piece.rows.start) as usize;
         let mut row = 0;
         let mut elements = 0..0;
-        for value in values {
+        for value in values.iter().take_while(|value| **value < index.end_value()) {
             let element = index.element_of(*value);
             if element >= elements.end {
                 row = index.row_of(element);

@@ -45,7 +45,7 @@ pub(super) struct Decoded {
 /// Strings of one page: codes into the chunk's dictionary, or the strings themselves.
 pub(super) enum PageStrings {
     Codes(Arc<Vec<u32>>),
-    Plain(ByteArrays),
+    Plain(Arc<ByteArrays>),
 }
 
 impl BlockBatch {
@@ -143,19 +143,25 @@ impl BlockBatch {
         }
     }
 
+    /// Integers of a page; of one that goes on behind the window, those up to its end at least.
     pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<i64>>> {
-        if let Some(known) = piece.memo.ints.get() {
-            return Ok(Arc::clone(known));
+        let wanted = self.window.wanted_values(leaf, piece)?;
+        let mut n = wanted.unwrap_or(usize::MAX);
+        if let Some(known) = &*piece.memo.ints.lock() {
+            if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
+                return Ok(Arc::clone(known));
+            }
+            n = n.max(known.len() * 2);
         }
         let mut values = Vec::new();
         match &piece.page {
             LeafPage::Encoded(page) => {
                 if self.info(leaf).physical == PhysicalType::INT32 {
                     let mut narrow = Vec::new();
-                    page.i32s(&mut narrow).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    page.i32s_to(n, &mut narrow).map_err(|e| self.window.fail(leaf, piece, e))?;
                     values.extend(narrow.into_iter().map(i64::from));
                 } else {
-                    page.i64s(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    page.i64s_to(n, &mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
                 }
             }
             LeafPage::Library(decoded) => match &decoded.values {
@@ -167,7 +173,7 @@ impl BlockBatch {
         let values = Arc::new(values);
         if self.window.is_cut(piece) {
             // The page will be asked again, by the next window.
-            return Ok(Arc::clone(piece.memo.ints.get_or_init(|| values)));
+            *piece.memo.ints.lock() = Some(Arc::clone(&values));
         }
         Ok(values)
     }
@@ -203,25 +209,36 @@ impl BlockBatch {
     pub(super) fn page_strings(&self, leaf: LeafIndex, piece: &Piece) -> Demand<PageStrings> {
         match &piece.page {
             LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary => {
-                if let Some(known) = piece.memo.codes.get() {
-                    return Ok(PageStrings::Codes(Arc::clone(known)));
+                let wanted = self.window.wanted_values(leaf, piece)?;
+                let mut n = wanted.unwrap_or(usize::MAX);
+                if let Some(known) = &*piece.memo.codes.lock() {
+                    if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
+                        return Ok(PageStrings::Codes(Arc::clone(known)));
+                    }
+                    n = n.max(known.len() * 2);
                 }
                 let mut codes = Vec::new();
-                page.codes(&mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
+                page.codes_to(n, &mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
                 let codes = Arc::new(codes);
                 if self.window.is_cut(piece) {
-                    let codes = piece.memo.codes.get_or_init(|| codes);
-                    return Ok(PageStrings::Codes(Arc::clone(codes)));
+                    *piece.memo.codes.lock() = Some(Arc::clone(&codes));
                 }
                 Ok(PageStrings::Codes(codes))
             }
             LeafPage::Encoded(page) => {
+                if let Some(known) = piece.memo.strings.get() {
+                    return Ok(PageStrings::Plain(Arc::clone(known)));
+                }
                 let mut plain = ByteArrays::default();
                 page.byte_arrays(&mut plain).map_err(|e| self.window.fail(leaf, piece, e))?;
+                let plain = Arc::new(plain);
+                if self.window.is_cut(piece) {
+                    piece.memo.strings.get_or_init(|| Arc::clone(&plain));
+                }
                 Ok(PageStrings::Plain(plain))
             }
             LeafPage::Library(decoded) => match &decoded.values {
-                Values::Bytes(plain) => Ok(PageStrings::Plain(plain.clone())),
+                Values::Bytes(plain) => Ok(PageStrings::Plain(Arc::new(plain.clone()))),
                 other => Err(self.wrong_type(leaf, piece, "byte arrays", other)),
             },
         }
@@ -357,25 +374,30 @@ impl BlockBatch {
             decoded.push(strings);
         }
         for (piece, strings) in pieces.iter().zip(decoded) {
-            let page_codes = match (strings, &table) {
+            let n = match &strings {
+                PageStrings::Plain(plain) => plain.len(),
+                PageStrings::Codes(page_codes) => page_codes.len(),
+            };
+            let (span, first) = self.window.value_span(leaf, piece, level, n, &owners)?;
+            let target = self.target(leaf, piece, &mut codes, first, span.len())?;
+            match (strings, &table) {
                 (PageStrings::Plain(plain), _) => {
-                    Arc::new(plain.iter().map(|v| own.push(v)).collect::<Vec<u32>>())
+                    for (code, at) in target.iter_mut().zip(span) {
+                        *code = own.push(plain.get(at).unwrap_or_default());
+                    }
                 }
                 (PageStrings::Codes(page_codes), Some(table)) => {
-                    self.check_codes(leaf, piece, &page_codes, table)?;
+                    self.check_codes(leaf, piece, &page_codes[span.clone()], table)?;
                     if any_plain {
-                        let moved = page_codes.iter().map(|code| own.push(table.get(*code)));
-                        Arc::new(moved.collect::<Vec<u32>>())
+                        for (code, of_page) in target.iter_mut().zip(&page_codes[span]) {
+                            *code = own.push(table.get(*of_page));
+                        }
                     } else {
-                        page_codes
+                        target.copy_from_slice(&page_codes[span]);
                     }
                 }
                 (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-            };
-            let (span, first) =
-                self.window.value_span(leaf, piece, level, page_codes.len(), &owners)?;
-            let target = self.target(leaf, piece, &mut codes, first, span.len())?;
-            target.copy_from_slice(&page_codes[span]);
+            }
         }
         let table = match table {
             Some(table) if !any_plain => table,

@@ -178,17 +178,27 @@ impl DataPage {
 
     /// Appends the repetition level of every entry: zeros in a leaf that is not repeated.
     pub(crate) fn rep_levels(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.rep_levels_to(self.n_entries(), out)
+    }
+
+    /// Appends the repetition levels of the first `n` entries.
+    pub(crate) fn rep_levels_to(&self, n: usize, out: &mut Vec<u8>) -> Result<()> {
         let (rep, at) = self.rep_section()?;
-        encoding::levels(rep, self.inner.shape.max_rep, self.n_entries(), out)
-            .map_err(|e| e.shifted(at))
+        let n = n.min(self.n_entries());
+        encoding::levels(rep, self.inner.shape.max_rep, n, out).map_err(|e| e.shifted(at))
     }
 
     /// Appends the definition level of every entry: zeros, which is then the largest level, in a
     /// leaf that is always defined.
     pub(crate) fn def_levels(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.def_levels_to(self.n_entries(), out)
+    }
+
+    /// Appends the definition levels of the first `n` entries.
+    pub(crate) fn def_levels_to(&self, n: usize, out: &mut Vec<u8>) -> Result<()> {
         let (def, at) = self.def_section()?;
-        encoding::levels(def, self.inner.shape.max_def, self.n_entries(), out)
-            .map_err(|e| e.shifted(at))
+        let n = n.min(self.n_entries());
+        encoding::levels(def, self.inner.shape.max_def, n, out).map_err(|e| e.shifted(at))
     }
 
     /// How many entries have a value: those of the largest definition level. Counted without
@@ -206,8 +216,13 @@ impl DataPage {
 
     /// Appends the dictionary code of every value.
     pub(crate) fn codes(&self, out: &mut Vec<u32>) -> Result<()> {
+        self.codes_to(usize::MAX, out)
+    }
+
+    /// Appends the dictionary codes of the first `wanted` values.
+    pub(crate) fn codes_to(&self, wanted: usize, out: &mut Vec<u32>) -> Result<()> {
         let Some(CodeSection { runs, width, n, at }) = self.code_section()? else { return Ok(()) };
-        encoding::codes(runs, width, n, out).map_err(|e| e.shifted(at))
+        encoding::codes(runs, width, n.min(wanted), out).map_err(|e| e.shifted(at))
     }
 
     /// Appends the positions, among the page's values, of the codes that are wanted.
@@ -218,6 +233,11 @@ impl DataPage {
 
     /// Appends 64-bit integers.
     pub(crate) fn i64s(&self, out: &mut Vec<i64>) -> Result<()> {
+        self.i64s_to(usize::MAX, out)
+    }
+
+    /// Appends the first `wanted` of the 64-bit integers.
+    pub(crate) fn i64s_to(&self, wanted: usize, out: &mut Vec<i64>) -> Result<()> {
         let n = self.n_values_of(Physical::I64)?;
         let sections = self.sections()?;
         match self.encoding() {
@@ -225,7 +245,7 @@ impl DataPage {
                 encoding::plain_numbers(&sections.values, n, i64::from_le_bytes, out)
             }
             Encoding::DeltaBinaryPacked => {
-                encoding::delta_binary_packed(&sections.values, n, out).map(drop)
+                encoding::delta_binary_packed(&sections.values, n, wanted, out).map(drop)
             }
             other => Err(self.unsupported(other)),
         }
@@ -234,6 +254,11 @@ impl DataPage {
 
     /// Appends 32-bit integers.
     pub(crate) fn i32s(&self, out: &mut Vec<i32>) -> Result<()> {
+        self.i32s_to(usize::MAX, out)
+    }
+
+    /// Appends the first `wanted` of the 32-bit integers.
+    pub(crate) fn i32s_to(&self, wanted: usize, out: &mut Vec<i32>) -> Result<()> {
         let n = self.n_values_of(Physical::I32)?;
         let sections = self.sections()?;
         match self.encoding() {
@@ -241,7 +266,7 @@ impl DataPage {
                 encoding::plain_numbers(&sections.values, n, i32::from_le_bytes, out)
             }
             Encoding::DeltaBinaryPacked => {
-                encoding::delta_binary_packed(&sections.values, n, out).map(drop)
+                encoding::delta_binary_packed(&sections.values, n, wanted, out).map(drop)
             }
             other => Err(self.unsupported(other)),
         }

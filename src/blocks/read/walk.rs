@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::encoding::ByteArrays;
 use super::error::DecodeError;
 use super::leaf::{Demand, LeafPage, Piece, Window};
 use super::structure::{Offsets, count};
-use crate::schema::{LeafIndex, Level};
+use crate::schema::{LeafIndex, Level, prefix};
 
 /// Definition and repetition level at which an entry stands for a row of a level.
 pub(crate) fn rank(level: Level) -> u8 {
@@ -64,13 +65,25 @@ pub(crate) struct PageMemo {
     index: Mutex<Option<(Ranks, Arc<PageIndex>)>>,
     /// The page's levels.
     pub(super) levels: OnceLock<Arc<Levels>>,
-    /// The page's integers.
-    pub(super) ints: OnceLock<Arc<Vec<i64>>>,
-    /// The page's dictionary codes.
-    pub(super) codes: OnceLock<Arc<Vec<u32>>>,
+    /// The page's integers, or the first of them.
+    pub(super) ints: Mutex<Option<Arc<Vec<i64>>>>,
+    /// The page's dictionary codes, or the first of them.
+    pub(super) codes: Mutex<Option<Arc<Vec<u32>>>>,
+    /// The page's strings.
+    pub(super) strings: OnceLock<Arc<ByteArrays>>,
 }
 
-/// Where rows and elements of a page begin. An element is an attribute in a generic list, a row of
+impl PageMemo {
+    /// True if so many values are all that a page has.
+    pub(super) fn is_whole(&self, n: usize, page: &LeafPage) -> bool {
+        match page {
+            LeafPage::Encoded(page) => page.n_values().is_ok_and(|all| n >= all),
+            LeafPage::Library(_) => true,
+        }
+    }
+}
+
+/// Where rows and elements of a page begin, for all of its rows or the first ones. An element is an attribute in a generic list, a row of
 /// the owner's level in a column of its own.
 #[derive(Debug)]
 pub(crate) struct PageIndex {
@@ -83,9 +96,11 @@ pub(crate) struct PageIndex {
 }
 
 impl PageIndex {
-    fn new(levels: &Levels, ranks: Ranks, n_rows: usize) -> Result<Self, DecodeError> {
+    /// An index of the rows that some levels hold whole: all rows of the page if `n_rows` says how
+    /// many it has, else all but the last one, which may go on.
+    fn new(levels: &Levels, ranks: Ranks, n_rows: Option<usize>) -> Result<Self, DecodeError> {
         let mut index = Self {
-            row_elements: Vec::with_capacity(n_rows + 1),
+            row_elements: Vec::with_capacity(n_rows.unwrap_or(0) + 1),
             element_values: Vec::with_capacity(levels.rep.len() + 1),
             element_owners: Vec::with_capacity(levels.rep.len()),
         };
@@ -103,17 +118,34 @@ impl PageIndex {
             }
             value += u32::from(def == ranks.max_def);
         }
-        index.row_elements.push(elements);
         index.element_values.push(value);
-        if index.row_elements.len() != n_rows + 1 {
+        let Some(n_rows) = n_rows else { return Ok(index) };
+        index.row_elements.push(elements);
+        if index.n_rows() != n_rows {
             return Err(DecodeError::corrupt(
                 "repetition levels",
                 format!("{n_rows} rows"),
-                format!("{} rows", index.row_elements.len() - 1),
+                format!("{} rows", index.n_rows()),
                 0,
             ));
         }
         Ok(index)
+    }
+
+    /// Rows it knows.
+    fn n_rows(&self) -> usize {
+        self.row_elements.len().saturating_sub(1)
+    }
+
+    /// Values of the first rows of the page.
+    pub(crate) fn values_to(&self, row: usize) -> usize {
+        let element = self.row_elements[row.min(self.n_rows())] as usize;
+        self.element_values[element] as usize
+    }
+
+    /// The first value beyond the rows it knows.
+    pub(crate) fn end_value(&self) -> u32 {
+        count(self.values_to(self.n_rows()))
     }
 
     /// Elements of a row of the page.
@@ -158,19 +190,52 @@ impl Window {
         piece: &Piece,
         ranks: Ranks,
     ) -> Demand<Arc<PageIndex>> {
+        let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
+        let mut known_entries = 0;
         if let Some((known, index)) = &*piece.memo.index.lock()
             && *known == ranks
         {
-            return Ok(Arc::clone(index));
+            if index.n_rows() >= wanted {
+                return Ok(Arc::clone(index));
+            }
+            known_entries = index.element_owners.len();
         }
-        let index = piece
-            .page
-            .levels()
-            .and_then(|levels| PageIndex::new(&levels, ranks, piece.rows.len()))
+        let index = self
+            .make_index(piece, ranks, wanted, known_entries)
             .map_err(|error| self.fail(leaf, piece, error))?;
         let index = Arc::new(index);
         *piece.memo.index.lock() = Some((ranks, Arc::clone(&index)));
         Ok(index)
+    }
+
+    /// Goes through as many levels of a page as the first `wanted` rows take: a search that stops
+    /// early is done long before the page ends.
+    fn make_index(
+        &self,
+        piece: &Piece,
+        ranks: Ranks,
+        wanted: usize,
+        known_entries: usize,
+    ) -> Result<PageIndex, DecodeError> {
+        let n_rows = piece.rows.len();
+        if let LeafPage::Encoded(page) = &piece.page
+            && wanted < n_rows
+        {
+            let n_entries = page.n_entries();
+            let mut n = (n_entries / n_rows.max(1) + 1) * wanted + 256;
+            n = n.max(known_entries * 2);
+            while n < n_entries {
+                let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
+                page.rep_levels_to(n, &mut levels.rep)?;
+                page.def_levels_to(n, &mut levels.def)?;
+                let index = PageIndex::new(&levels, ranks, None)?;
+                if index.n_rows() >= wanted {
+                    return Ok(index);
+                }
+                n *= 2;
+            }
+        }
+        PageIndex::new(&piece.page.levels()?, ranks, Some(n_rows))
     }
 
     /// Rows of the window that a piece covers: trace of the window, row of the page.
@@ -227,10 +292,31 @@ impl Window {
         Ok((start.min(n_values)..end.min(n_values), first))
     }
 
+    /// How many of a page's values are wanted for the window; `None` for all of them.
+    pub(crate) fn wanted_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Option<usize>> {
+        if piece.rows.end <= self.rows().end || matches!(piece.page, LeafPage::Library(_)) {
+            return Ok(None);
+        }
+        let info = &self.block.schema.leaves()[leaf];
+        let (rank, rest) = place(&info.path);
+        let element = if rest.starts_with("Attrs.") { rank + 1 } else { rank };
+        let index =
+            self.index(leaf, piece, Ranks { owner: rank, element, max_def: info.max_def })?;
+        Ok(Some(index.values_to((self.rows().end - piece.rows.start) as usize)))
+    }
+
     /// True if a page reaches beyond the window: it will serve another one too.
     pub(crate) fn is_cut(&self, piece: &Piece) -> bool {
         piece.rows.start < self.rows().start || piece.rows.end > self.rows().end
     }
+}
+
+/// The rank of a leaf's owner and the rest of its path.
+fn place(path: &str) -> (u8, &str) {
+    [Level::Event, Level::Link, Level::Span, Level::Scope, Level::Resource]
+        .into_iter()
+        .find_map(|level| Some((rank(level), path.strip_prefix(prefix(level))?)))
+        .unwrap_or((0, path))
 }
 
 /// The first owner row of a trace, by the owner's level.

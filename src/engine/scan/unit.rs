@@ -63,6 +63,9 @@ impl UnitRunner {
 
     /// Matching traces of a unit, in the order of their ids.
     pub(crate) async fn run(&mut self, unit: WorkUnit) -> Result<Vec<TraceResult>> {
+        if self.run.is_stopped() {
+            return Ok(Vec::new());
+        }
         let found = if self.spec.memory_source.is_some() {
             self.run_memory(unit)?
         } else {
@@ -177,6 +180,9 @@ impl UnitRunner {
             limit => Some(usize::try_from(limit).unwrap_or(usize::MAX)),
         };
         for _ in 0..MAX_ROUNDS {
+            if self.run.is_stopped() {
+                return Ok(Vec::new());
+            }
             match self.evaluate(&*batch, kept.clone(), limit) {
                 Ok(results) => {
                     let n_spans = batch.structure().map_or(0, |structure| structure.n_spans());

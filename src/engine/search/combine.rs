@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use datafusion::common::runtime::SpawnedTask;
@@ -21,10 +22,11 @@ use tokio::sync::mpsc;
 
 use super::TraceResult;
 use super::rows::{self, Row};
-use crate::scan::exec::external;
+use crate::runtime::QueryRun;
+use crate::scan::exec::{extensions, external};
 
 /// Finished units a partition may be ahead of the merge.
-const UNITS_AHEAD: usize = 2;
+const UNITS_AHEAD: usize = 1;
 
 /// Merges partitions of a search.
 #[derive(Debug)]
@@ -95,7 +97,9 @@ impl ExecutionPlan for TraceCombineExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let n = self.input.properties().output_partitioning().partition_count();
+        let (_, run) = extensions(&context)?;
         let mut merge = Merge {
+            run,
             inputs: Vec::with_capacity(n),
             ordered: self.limit > 0 && !self.most_recent,
             tasks: Vec::with_capacity(n),
@@ -137,6 +141,7 @@ impl ExecutionPlan for TraceCombineExec {
 }
 
 struct Merge {
+    run: Arc<QueryRun>,
     inputs: Vec<mpsc::Receiver<Result<RecordBatch>>>,
     /// Unit u comes from input u modulo their number; else there is one input.
     ordered: bool,
@@ -147,6 +152,12 @@ struct Merge {
     limit: usize,
     newest: Option<Vec<TraceResult>>,
     done: bool,
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        self.run.stopped.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Merge {
@@ -177,6 +188,7 @@ impl Merge {
             if self.limit > 0 && self.seen.len() >= self.limit {
                 accepted.truncate(accepted.len() - (self.seen.len() - self.limit));
                 self.done = true;
+                self.run.stopped.store(true, Ordering::Relaxed);
                 self.inputs.clear();
                 self.tasks.clear();
             }

@@ -32,10 +32,11 @@ impl DeltaInt for i32 {
     }
 }
 
-/// Appends `n` integers and returns how many bytes they took.
+/// Appends the first `wanted` of `n` integers and returns how many bytes they took.
 pub(crate) fn delta_binary_packed<T: DeltaInt>(
     bytes: &[u8],
     n: usize,
+    wanted: usize,
     out: &mut Vec<T>,
 ) -> Result<usize> {
     let mut cursor = Cursor { bytes, pos: 0 };
@@ -57,14 +58,14 @@ pub(crate) fn delta_binary_packed<T: DeltaInt>(
     if usize::try_from(total) != Ok(n) {
         return Err(cursor.corrupt(format_args!("{n} values"), total));
     }
-    let Some(mut remaining) = n.checked_sub(1) else { return Ok(cursor.pos) };
+    let Some(mut remaining) = n.min(wanted).checked_sub(1) else { return Ok(cursor.pos) };
     // Cannot be more than the values of a page, whatever the header says.
     let per_miniblock = usize::try_from(block_size / n_miniblocks).unwrap_or(usize::MAX);
     let n_miniblocks = usize::try_from(n_miniblocks).unwrap_or(usize::MAX);
 
     // A block of 128 values takes at least 5 bytes, so this is enough for honest pages and keeps
     // others from having much for nothing.
-    out.reserve(n.min(bytes.len().saturating_mul(32)));
+    out.reserve(wanted.min(n).min(bytes.len().saturating_mul(32)));
     out.push(T::cut(last));
     while remaining > 0 {
         let min_delta = cursor.zigzag()?;
@@ -100,7 +101,7 @@ pub(crate) fn delta_length_byte_array(bytes: &[u8], n: usize, out: &mut ByteArra
         return Ok(());
     }
     let mut lengths: Vec<i32> = Vec::new();
-    let start = delta_binary_packed(bytes, n, &mut lengths)?;
+    let start = delta_binary_packed(bytes, n, n, &mut lengths)?;
     let data = bytes.get(start..).unwrap_or_default();
     let mut total = 0_u64;
     let lengths: Vec<u32> = lengths
