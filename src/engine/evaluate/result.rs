@@ -241,11 +241,17 @@ struct ListedReader {
 }
 
 impl ListedReader {
+    /// A value before the word `nil`: some event may lack what another one has.
     fn of(&self, batch: &Batch<'_>, span: usize) -> Option<ResultAttribute> {
-        let attribute = |value| Some(ResultAttribute { key: self.key.clone(), value });
-        if self.missing.iter().any(|mask| mask.get(span)) {
-            return attribute(Value::String("nil".to_owned()));
-        }
+        let missing = || {
+            let holds = self.missing.iter().any(|mask| mask.get(span));
+            holds.then(|| Value::String("nil".to_owned()))
+        };
+        let value = self.value(batch, span).or_else(missing)?;
+        Some(ResultAttribute { key: self.key.clone(), value })
+    }
+
+    fn value(&self, batch: &Batch<'_>, span: usize) -> Option<Value> {
         let held: Vec<&(usize, Option<Mask>, Mask)> =
             self.tests.iter().filter(|(_, _, mask)| mask.get(span)).collect();
         if !self.unlimited && held.is_empty() {
@@ -285,7 +291,7 @@ impl ListedReader {
             }
             value => value,
         };
-        if value.is_nil() { None } else { attribute(value.to_value()) }
+        if value.is_nil() { None } else { Some(value.to_value()) }
     }
 }
 
