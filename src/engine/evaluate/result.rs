@@ -9,7 +9,7 @@ use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::{Field, FieldName};
+use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
 
 use super::compile::{Listed, TestKind};
 use super::field::{Batch, FieldReader, row_number};
@@ -291,7 +291,14 @@ impl ListedReader {
             }
             value => value,
         };
-        if value.is_nil() { None } else { Some(value.to_value()) }
+        match value {
+            // The one comparison that holds without a value (1.6).
+            Val::Nil if !held.is_empty() && self.key == Intrinsic::SpanParentId.name() => {
+                Some(Value::String("0".repeat(16)))
+            }
+            Val::Nil => None,
+            value => Some(value.to_value()),
+        }
     }
 }
 
