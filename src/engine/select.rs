@@ -130,6 +130,7 @@ async fn select_with(
                 },
             )
             .await?;
+        out.skipped |= list.skipped > 0;
         out.warnings.extend(list.warnings.iter().map(ToString::to_string));
         out.stats.total_blocks += list.blocks.len() as u64;
         selected.extend(list.blocks);

@@ -66,6 +66,8 @@ pub struct Blocklist {
     pub blocks: Vec<Block>,
     /// What was left out, and why, in a fixed order.
     pub warnings: Vec<Warning>,
+    /// Live blocks that were left out because their meta cannot be read: the list is not whole.
+    pub skipped: usize,
 }
 
 /// Something the answer does not cover.
@@ -87,6 +89,11 @@ impl Blocklist {
     /// Keeps the blocks that may hold a span of the range.
     pub fn prune(&mut self, range: TimeRange) {
         self.blocks.retain(|block| block.meta.overlaps(range));
+    }
+
+    fn skip(&mut self, key: String, error: &Error) {
+        self.warnings.push(Warning { key, reason: format!("skipped: {error}") });
+        self.skipped += 1;
     }
 
     pub(super) fn sort(&mut self) {
@@ -271,13 +278,11 @@ impl TenantFolder<'_> {
                 | Error::Unsupported { key, .. }
                 | Error::Unauthorised { key, .. },
             ) => {
-                list.warnings
-                    .push(Warning { key: key.clone(), reason: format!("skipped: {error}") });
+                list.skip(key.clone(), &error);
                 Ok(())
             }
             (Unreadable::Skip, Error::OverLimit { what, .. }) => {
-                list.warnings
-                    .push(Warning { key: what.clone(), reason: format!("skipped: {error}") });
+                list.skip(what.clone(), &error);
                 Ok(())
             }
             _ => Err(error),

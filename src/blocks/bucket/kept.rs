@@ -67,7 +67,11 @@ impl Kept {
                 let blocks = list.blocks.iter();
                 let inside = blocks
                     .filter(|block| options.range.is_none_or(|range| block.meta.overlaps(range)));
-                Ok(Blocklist { blocks: inside.cloned().collect(), warnings: list.warnings.clone() })
+                Ok(Blocklist {
+                    blocks: inside.cloned().collect(),
+                    warnings: list.warnings.clone(),
+                    skipped: list.skipped,
+                })
             }
         }
     }
@@ -153,7 +157,7 @@ mod tests {
     fn warned(reason: &str) -> Blocklist {
         let warning =
             super::super::blocklist::Warning { key: String::new(), reason: reason.to_owned() };
-        Blocklist { blocks: Vec::new(), warnings: vec![warning] }
+        Blocklist { blocks: Vec::new(), warnings: vec![warning], skipped: 0 }
     }
 
     fn reason(list: Result<Blocklist>) -> String {

@@ -454,7 +454,8 @@ fn contents(below: &ListResult) -> String {
 }
 
 fn only(block: Block, warning: Option<Warning>, options: &BlocklistOptions) -> Blocklist {
-    let mut list = Blocklist { blocks: vec![block], warnings: warning.into_iter().collect() };
+    let warnings = warning.into_iter().collect();
+    let mut list = Blocklist { blocks: vec![block], warnings, skipped: 0 };
     if let Some(range) = options.range {
         list.prune(range);
     }

@@ -571,8 +571,6 @@ impl Compiler {
             }
             FieldName::Intrinsic(_) => match field_level(field) {
                 level @ (Level::Event | Level::Link) => TestKind::RowExists(level),
-                // Of a parent everything exists that is not an event's, if there is a parent.
-                _ if field.of_parent => TestKind::NoParent(false),
                 _ => TestKind::Always,
             },
         };

@@ -574,15 +574,12 @@ impl Aggregate<'_> {
 }
 
 fn extreme<'a>(values: impl Iterator<Item = Val<'a>>, wanted: std::cmp::Ordering) -> Val<'a> {
-    // Values that are not numbers count only where there are no numbers, and NaN as little.
-    let is_nan = |value: &Val<'_>| value.number().is_some_and(f64::is_nan);
+    // Values that are not numbers count only where there are no numbers.
     values.fold(Val::Nil, |best, value| {
         let better = match (best.number().is_some(), value.number().is_some()) {
             _ if best.is_nil() => true,
             (true, false) => false,
             (false, true) => true,
-            _ if is_nan(&value) => false,
-            _ if is_nan(&best) => true,
             _ => total_order(&value, &best) == wanted,
         };
         if better { value } else { best }

@@ -9,7 +9,7 @@ use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
+use traceql_language::analyze::ir::{Field, FieldName};
 
 use super::compile::{Listed, TestKind};
 use super::field::{Batch, FieldReader, row_number};
@@ -241,17 +241,11 @@ struct ListedReader {
 }
 
 impl ListedReader {
-    /// A value before the word `nil`: some event may lack what another one has.
     fn of(&self, batch: &Batch<'_>, span: usize) -> Option<ResultAttribute> {
-        let missing = || {
-            let holds = self.missing.iter().any(|mask| mask.get(span));
-            holds.then(|| Value::String("nil".to_owned()))
-        };
-        let value = self.value(batch, span).or_else(missing)?;
-        Some(ResultAttribute { key: self.key.clone(), value })
-    }
-
-    fn value(&self, batch: &Batch<'_>, span: usize) -> Option<Value> {
+        let attribute = |value| Some(ResultAttribute { key: self.key.clone(), value });
+        if self.missing.iter().any(|mask| mask.get(span)) {
+            return attribute(Value::String("nil".to_owned()));
+        }
         let held: Vec<&(usize, Option<Mask>, Mask)> =
             self.tests.iter().filter(|(_, _, mask)| mask.get(span)).collect();
         if !self.unlimited && held.is_empty() {
@@ -291,14 +285,7 @@ impl ListedReader {
             }
             value => value,
         };
-        match value {
-            // The one comparison that holds without a value (1.6).
-            Val::Nil if !held.is_empty() && self.key == Intrinsic::SpanParentId.name() => {
-                Some(Value::String("0".repeat(16)))
-            }
-            Val::Nil => None,
-            value => Some(value.to_value()),
-        }
+        if value.is_nil() { None } else { attribute(value.to_value()) }
     }
 }
 
