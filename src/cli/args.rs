@@ -7,6 +7,12 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
+const TIME: &str = "Time range (none: the whole source)";
+const RUNNING: &str = "Running";
+const LIMITS: &str = "Limits";
+const COMMON: &str = "Every command";
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())
     .usage(AnsiColor::Yellow.on_default().bold())
@@ -59,13 +65,13 @@ pub(crate) struct CommandLine {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CommonArgs {
     /// Language: Tempo 3.x plus our extensions, or Tempo alone
-    #[arg(long, global = true, value_enum, default_value = "default", value_name = "DIALECT")]
+    #[arg(help_heading = COMMON, long, global = true, value_enum, default_value = "default", value_name = "DIALECT")]
     pub(crate) dialect: DialectName,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(help_heading = COMMON, long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
     /// Say nothing on standard error but errors
-    #[arg(short, long, global = true)]
+    #[arg(help_heading = COMMON, short, long, global = true)]
     pub(crate) quiet: bool,
 }
 
@@ -108,90 +114,85 @@ pub(crate) struct SourceArgs {
 
 /// How to reach and sign in to object stores.
 #[derive(Args, Clone, Debug)]
-#[command(
-    next_help_heading = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)"
-)]
 pub(crate) struct StoreArgs {
     /// An S3-compatible server
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "URL", hide_short_help = true)]
     pub(crate) s3_endpoint: Option<String>,
     /// Region of the bucket [default: asked of S3]
-    #[arg(long, value_name = "REGION", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "REGION", hide_short_help = true)]
     pub(crate) s3_region: Option<String>,
     /// Access key
-    #[arg(long, value_name = "ID", hide_short_help = true, requires = "s3_secret_access_key")]
+    #[arg(help_heading = STORES, long, value_name = "ID", hide_short_help = true, requires = "s3_secret_access_key")]
     pub(crate) s3_access_key_id: Option<String>,
     /// Secret of the access key
-    #[arg(long, value_name = "SECRET", hide_short_help = true, requires = "s3_access_key_id")]
+    #[arg(help_heading = STORES, long, value_name = "SECRET", hide_short_help = true, requires = "s3_access_key_id")]
     pub(crate) s3_secret_access_key: Option<String>,
     /// Session token of temporary keys
-    #[arg(long, value_name = "TOKEN", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "TOKEN", hide_short_help = true)]
     pub(crate) s3_session_token: Option<String>,
     /// Profile of ~/.aws
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "NAME", hide_short_help = true)]
     pub(crate) s3_profile: Option<String>,
     /// Address the bucket as a host name, not as part of the path
-    #[arg(long, hide_short_help = true)]
+    #[arg(help_heading = STORES, long, hide_short_help = true)]
     pub(crate) s3_virtual_hosted: bool,
     /// Service account file of Google Cloud
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "FILE", hide_short_help = true)]
     pub(crate) gcs_service_account: Option<String>,
     /// Storage account of Azure
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "NAME", hide_short_help = true)]
     pub(crate) azure_account: Option<String>,
     /// Key of the storage account
-    #[arg(long, value_name = "KEY", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "KEY", hide_short_help = true)]
     pub(crate) azure_key: Option<String>,
     /// An Azure-compatible server
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "URL", hide_short_help = true)]
     pub(crate) azure_endpoint: Option<String>,
     /// Send no credentials: public buckets
-    #[arg(long, hide_short_help = true)]
+    #[arg(help_heading = STORES, long, hide_short_help = true)]
     pub(crate) unsigned: bool,
     /// Talk to stores without TLS
-    #[arg(long, hide_short_help = true)]
+    #[arg(help_heading = STORES, long, hide_short_help = true)]
     pub(crate) allow_http: bool,
     /// Time allowed for one request to a store [default: 30s]
-    #[arg(long, value_name = "DURATION", hide_short_help = true)]
+    #[arg(help_heading = STORES, long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) request_timeout: Option<String>,
 }
 
 /// Which time is asked about.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Time range (none: the whole source)")]
 pub(crate) struct TimeArgs {
     /// From this long ago until now: 30m, 1h30m, 7d
-    #[arg(long, value_name = "DURATION", conflicts_with_all = ["start", "end"])]
+    #[arg(help_heading = TIME, long, value_name = "DURATION", conflicts_with_all = ["start", "end"])]
     pub(crate) since: Option<String>,
     /// From here: RFC 3339, unix seconds or nanoseconds, `now-1h`
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(help_heading = TIME, long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) start: Option<String>,
     /// Until here
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(help_heading = TIME, long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) end: Option<String>,
 }
 
 /// What running may cost and what is told about it.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Running")]
 pub(crate) struct RunArgs {
     /// Threads that decode and evaluate [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = RUNNING, long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Memory of one query: 256MiB, 1GB [default: 512MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(help_heading = RUNNING, long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
     /// End after this long with what was found, and exit code 124
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = RUNNING, long, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,
     /// Leave out blocks that cannot be read, with a warning and exit code 4
-    #[arg(long)]
+    #[arg(help_heading = RUNNING, long)]
     pub(crate) skip_unreadable: bool,
     /// Say on standard error what the answer cost
-    #[arg(long)]
+    #[arg(help_heading = RUNNING, long)]
     pub(crate) stats: bool,
     /// Exit with 1 if nothing matched
-    #[arg(long)]
+    #[arg(help_heading = RUNNING, long)]
     pub(crate) exit_status: bool,
 }
 
@@ -409,31 +410,30 @@ pub(crate) struct ServeArgs {
 
 /// What a request may ask for.
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Limits")]
 pub(crate) struct ServeLimits {
     /// Largest limit a search may ask for [default: none]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = LIMITS, long, value_name = "N")]
     pub(crate) max_limit: Option<usize>,
     /// Largest number of spans per spanset a search may ask for [default: none]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = LIMITS, long, value_name = "N")]
     pub(crate) max_spans_per_spanset: Option<usize>,
     /// Longest range a search may ask for [default: none]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
     pub(crate) max_search_range: Option<String>,
     /// Queries that run at once; more wait
-    #[arg(long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
+    #[arg(help_heading = LIMITS, long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
     pub(crate) concurrent_queries: NonZeroUsize,
     /// Queries that may wait for their turn; more are refused
-    #[arg(long, default_value_t = 2000, value_name = "N")]
+    #[arg(help_heading = LIMITS, long, default_value_t = 2000, value_name = "N")]
     pub(crate) queued_queries: usize,
     /// Time allowed for one request [default: none]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,
     /// Threads that decode and evaluate [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = LIMITS, long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Memory of one query: 256MiB, 1GB [default: 512MiB]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(help_heading = LIMITS, long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
 }
 

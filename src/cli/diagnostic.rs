@@ -45,7 +45,8 @@ pub(crate) fn render_query_error(
     };
     line(&mut text, format_args!("{}{kind}: {}", paint.paint(ERROR, "error"), error.message));
     draw(&mut text, name, query, error, paint);
-    if !error.expected.is_empty() {
+    // Many messages say it themselves.
+    if !error.expected.is_empty() && !error.message.starts_with("expected ") {
         let expected = expected(&error.expected);
         line(&mut text, format_args!("{}: {expected}", paint.paint(NOTE, "expected")));
     }

@@ -96,7 +96,7 @@ fn list(world: &World, args: &BlocksListArgs) -> Result<Success> {
             format_size(n_bytes)
         ));
     }
-    match list.warnings.len() {
+    match list.skipped {
         0 => Ok(Success::Answered),
         n => Err(Error::new(Kind::Partial, format!("{} not listed", plural(n as u64, "block")))),
     }

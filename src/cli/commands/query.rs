@@ -7,7 +7,7 @@ use traceql_engine::{Outcome, QueryStats};
 
 use super::{Asking, Told, split};
 use crate::Success;
-use crate::args::QueryArgs;
+use crate::args::{OutputFormat, QueryArgs};
 use crate::error::{Error, Result};
 use crate::output::{search, to_stdout};
 use crate::settings::{self, World};
@@ -21,6 +21,7 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
     if query.metrics.is_some() {
         world.terminal.note("metrics are not computed yet: this searches for the spans they count");
     }
+    let query_wants_newest = query.hints.most_recent;
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     asking.options.limit = args.limit;
     asking.options.spans_per_spanset = args.spans_per_spanset;
@@ -36,14 +37,18 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
         Ok::<Outcome<SearchAnswer>, Error>(outcome)
     });
 
+    let format = world.output(args.output.output);
     let print = |answer: &SearchAnswer, stats: &QueryStats| {
-        let format = world.output(args.output.output);
         to_stdout(|out| search::write(out, answer, stats, format, &world.terminal))
     };
     let error = match ended {
         Ended::Done(result) => {
             let (answer, told) = split(result?);
             print(&answer, &told.stats)?;
+            let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
+            if for_people && args.limit > 0 && answer.traces.len() == args.limit {
+                world.terminal.note(&more(args.limit, query_wants_newest));
+            }
             return asking.finish(&told, answer.traces.is_empty(), "nothing matched");
         }
         Ended::Interrupted => Error::interrupted(),
@@ -56,6 +61,16 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
     let told = Told { partial: Some("stopped".to_owned()), ..Told::default() };
     drop(asking.finish(&told, answer.traces.is_empty(), ""));
     Err(error.note(format!("the answer is partial: {n_found} found so far")))
+}
+
+/// What to know of an answer that ends at its limit: the first traces found are not the newest.
+fn more(limit: usize, newest: bool) -> String {
+    match newest {
+        true => format!("the newest {limit}; --limit 0 finds all"),
+        false => {
+            format!("the first {limit}; `with (most_recent=true)` finds the newest, --limit 0 all")
+        }
+    }
 }
 
 /// What was found, ordered as a whole answer would be.

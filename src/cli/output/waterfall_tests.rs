@@ -1,3 +1,5 @@
+//! Tests of the waterfall over a small broken trace.
+
 use traceql_blocks::model::trace::SERVICE_NAME;
 use traceql_blocks::model::{Resource, ResourceSpans, ScopeSpans, Span, TraceId};
 
