@@ -1,9 +1,11 @@
 //! The one integration binary of the workspace. Every file of this folder is a module named here;
 //! `tidy` fails if one is forgotten.
 
+mod cli;
 mod evaluator;
 mod golden;
 mod oracle;
+mod readme;
 mod server;
 mod support;
 mod tidy;

@@ -19,7 +19,6 @@ const SILENT_FILES: &[&str] = &[
     "src/blocks/read/find_tests.rs",
     "src/blocks/verify/tests.rs",
     "src/blocks/write/otlp/tests.rs",
-    "src/cli/output/waterfall_tests.rs",
 ];
 
 /// Folders that hold nothing written by hand.

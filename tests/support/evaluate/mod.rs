@@ -328,12 +328,9 @@ fn average(values: &[Value]) -> Value {
     }
 }
 
-/// 7.4: the largest or smallest; numeric mixes compare as doubles, the first of equals wins. NaN is
-/// neither, unless there is nothing else.
+/// 7.4: the largest or smallest; numeric mixes compare as doubles, the first of equals wins.
 fn extreme(values: &[Value], better: Comparison) -> Value {
-    let is_nan = |value: &&Value| number(value).is_some_and(|n| n.as_double().is_nan());
-    let Some(first) = values.iter().find(|value| !is_nan(value)) else { return values[0].clone() };
-    let mut best = first.clone();
+    let mut best = values[0].clone();
     for value in values {
         if values::compare(value, better, &best) {
             best = value.clone();

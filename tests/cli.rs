@@ -1,0 +1,557 @@
+//! The command line as its users meet it: the real binary, whole outputs, exit codes, pipes,
+//! signals, terminals. What answers are right is `golden`'s and `oracle`'s business.
+
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test that asked")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::binary::{
+    TRACEQL, check_snapshot, root, run, run_with_input, stderr, stdout, traceql, transcript,
+};
+
+const FAILED_CHECKOUT: &str = "29a05474238c49cf1b5e17b72f2388dc";
+const SHOP5: &str = "testdata/blocks/shop/shop5";
+
+/// Runs each command line and pins everything that comes of them.
+#[track_caller]
+fn check(name: &str, columns: u16, lines: &[&[&str]]) {
+    let mut text = String::new();
+    for arguments in lines {
+        let mut command = traceql(arguments);
+        let output = run_with_input(command.env("COLUMNS", columns.to_string()), b"");
+        text.push_str(&transcript(arguments, &output));
+    }
+    check_snapshot(&format!("cli/{name}"), &text);
+}
+
+#[test]
+fn help_of_every_command() {
+    check(
+        "help",
+        100,
+        &[
+            &["--help"],
+            &["query", "-h"],
+            &["query", "--help"],
+            &["trace", "-h"],
+            &["tags", "-h"],
+            &["values", "-h"],
+            &["explain", "-h"],
+            &["blocks", "-h"],
+            &["blocks", "list", "-h"],
+            &["blocks", "verify", "-h"],
+            &["fmt", "-h"],
+            &["serve", "-h"],
+        ],
+    );
+}
+
+#[test]
+fn wrong_command_lines() {
+    check(
+        "errors",
+        100,
+        &[
+            &["query", "{ }"],
+            &["query", "--source", "sample:"],
+            &["query", "--source", "sample:", "{ }", "--lmit", "3"],
+            &["query", "--source", "sample:", "{ }", "-o", "xml"],
+            &["query", "--source", "sample:", "{ }", "--since", "1x"],
+            &["query", "--source", "sample:", "{ }", "--start", "yesterday"],
+            &["query", "--source", "sample:", "{ }", "--start", "2026-01-01T00:00:00"],
+            &["query", "--source", "sample:", "{ }", "--start", "20", "--end", "10"],
+            &["query", "--source", "sample:", "{ }", "--memory", "much"],
+            &["query", "--source", "sample:", "{ }", "--timeout", "0s"],
+            &["query", "--source", "sample:", "{ }", "--tenant", "a/b"],
+            &["query", "--source", "sample:", "{ }", "--tenant", "acme"],
+            &["query", "--source", "ftp://host/x", "{ }"],
+            &["query", "--source", "testdata/blocks/shop", "{ }"],
+            &["query", "--source", "testdata/blocks/shob", "{ }"],
+            &["query", "--source", "README.md", "{ }"],
+            &["query", "--source", "src", "{ }"],
+            &["query", "--source", "sample:", "--file", "nothing.traceql"],
+            &["trace", "--source", "sample:", "xyz"],
+            &["trace", "--source", "sample:", "123456789012345678901234567890123"],
+            &["values", "--source", "sample:", "1 + 1"],
+            &["tags", "--source", "sample:", "{ } | count() > 1"],
+            &["blocks", "inspect", "--source", "sample:"],
+            &["blocks", "inspect", "--source", "sample:", "ffff"],
+        ],
+    );
+}
+
+#[test]
+fn wrong_queries_are_drawn() {
+    check(
+        "diagnostics",
+        100,
+        &[
+            &["query", "--source", "sample:", "{ status = eror }"],
+            &["query", "--source", "sample:", "{ status = error"],
+            &["query", "--source", "sample:", ""],
+            &["query", "--source", "sample:", "{ duration > }"],
+            &["query", "--source", "sample:", "{ duration > \"a\" }"],
+            &["query", "--source", "sample:", "{ name =~ \"(\" }"],
+            &["query", "--source", "sample:", "{ }\n| cuont() > 2"],
+            &["fmt", "{ 日本 = }"],
+        ],
+    );
+}
+
+#[test]
+fn forms_of_a_search() {
+    let query = "{ status = error && resource.service.name = \"payment\" } | select(span.rpc.method, status)";
+    let search = |form| ["query", "--source", "sample:", query, "--limit", "3", "-o", form];
+    for form in ["table", "wide", "ndjson", "csv", "markdown"] {
+        check(&format!("search-{form}"), 100, &[&search(form)]);
+    }
+    check("search-table-80", 80, &[&search("table")]);
+    check("search-table-160", 160, &[&search("table")]);
+    let grouped = "{ status = error } | by(resource.service.name) | count() > 2";
+    check(
+        "search-grouped",
+        120,
+        &[&["query", "--source", "sample:", grouped, "--limit", "2", "-o", "table"]],
+    );
+}
+
+#[test]
+fn json_is_tempos_response() {
+    let output =
+        run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2", "-o", "json"]);
+    let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["traces", "metrics"]);
+    let ndjson = run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2"]);
+    let lines: Vec<serde_json::Value> =
+        stdout(&ndjson).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(body["traces"].as_array().unwrap(), &lines, "ndjson has the same traces");
+    assert_eq!(body["traces"][0]["spanSets"][0]["matched"], 8);
+}
+
+#[test]
+fn one_trace_in_every_form() {
+    for columns in [80, 160] {
+        let line = ["trace", "--source", "sample:", FAILED_CHECKOUT, "-o", "waterfall"];
+        check(&format!("trace-{columns}"), columns, &[&line]);
+    }
+    let line = ["trace", "-s", "sample:", FAILED_CHECKOUT, "-o", "waterfall", "--attributes"];
+    check("trace-attributes", 100, &[&line]);
+
+    let tempo = run(&["trace", "-s", "sample:", FAILED_CHECKOUT, "-o", "json"]);
+    let body: serde_json::Value = serde_json::from_slice(&tempo.stdout).unwrap();
+    assert!(body["trace"]["resourceSpans"].is_array());
+    let missing = run(&["trace", "-s", "sample:", "1", "-o", "json"]);
+    assert!(stdout(&missing).starts_with(r#"{"trace":{},"metrics":{"#), "{}", stdout(&missing));
+    assert!(stderr(&missing).contains("no trace 00000000000000000000000000000001"));
+}
+
+#[test]
+fn a_trace_that_was_printed_can_be_asked_again() {
+    for form in ["otlp", "otlp-proto"] {
+        let trace = run(&["trace", "-s", "sample:", FAILED_CHECKOUT, "-o", form]);
+        let again = run_with_input(
+            &mut traceql(&["query", "--source", "-", "{ status = error }", "-o", "csv"]),
+            &trace.stdout,
+        );
+        let from_block =
+            run(&["query", "-s", "sample:", "{ status = error }", "-o", "csv", "--limit", "0"]);
+        let wanted: Vec<String> = stdout(&from_block)
+            .lines()
+            .filter(|l| l.contains(FAILED_CHECKOUT))
+            .map(str::to_owned)
+            .collect();
+        let found: Vec<String> = stdout(&again).lines().skip(1).map(str::to_owned).collect();
+        assert_eq!(found.len(), 3, "{form}: {}", stderr(&again));
+        assert_eq!(found, wanted, "{form}");
+    }
+}
+
+#[test]
+fn names_values_and_blocks() {
+    check(
+        "tags",
+        100,
+        &[
+            &["tags", "-s", "sample:", "--scope", "resource", "-o", "table"],
+            &["tags", "-s", "sample:", "--scope", "intrinsic", "-o", "ndjson"],
+            &["tags", "-s", "sample:", "{ status = error }", "--scope", "span", "-o", "csv"],
+            &["values", "-s", "sample:", "resource.service.name", "-o", "table"],
+            &["values", "-s", "sample:", "kind", "-o", "csv"],
+            &["values", "-s", "sample:", "span.http.status_code", "{ status = error }"],
+        ],
+    );
+    check(
+        "blocks",
+        120,
+        &[
+            &["blocks", "list", "-s", "sample:", "-o", "table"],
+            &["blocks", "list", "-s", "sample:"],
+            &["blocks", "inspect", "-s", "sample:", "2c", "-o", "table"],
+            &["blocks", "schema", "-s", "sample:", "2c", "-o", "csv"],
+            &["blocks", "verify", "-s", "sample:", "29", "-o", "table"],
+            &["blocks", "analyse", "-s", "sample:", "-o", "table"],
+        ],
+    );
+}
+
+#[test]
+fn queries_in_canonical_form() {
+    check(
+        "fmt",
+        100,
+        &[
+            &["fmt", "{status=error}", "{.a}|count()>1"],
+            &["fmt", "--dialect", "tempo", "{ 2 ^ 3 = 8 }"],
+        ],
+    );
+    let output = run_with_input(&mut traceql(&["fmt"]), b"// a comment\n{status=error}\n");
+    assert_eq!(stdout(&output), "{ status = error }\n");
+    let lines = b"\"{status=error}\"\n\n\"{\"\n\"{ 1 }\"\n";
+    let output = run_with_input(&mut traceql(&["fmt", "--jsonl"]), lines);
+    check_snapshot("cli/fmt-jsonl", &transcript(&["fmt", "--jsonl"], &output));
+    let output = run_with_input(&mut traceql(&["fmt", "--jsonl"]), b"{ }\n");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("line 1"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_an_answer_cost_is_told_on_request() {
+    let output = run(&["query", "-s", "sample:", "{ status = error }", "--stats"]);
+    let text = stderr(&output);
+    assert!(text.starts_with("stats: 2 of 2 blocks ("), "{text}");
+    assert!(run(&["query", "-s", "sample:", "{ status = error }"]).stderr.is_empty());
+    let quiet = run(&["query", "-s", "sample:", "{ status = error }", "--stats", "--quiet"]);
+    assert!(quiet.stderr.is_empty(), "{}", stderr(&quiet));
+}
+
+#[test]
+fn the_source_may_come_from_the_environment() {
+    let mut command = traceql(&["query", "{ status = error }", "--limit", "1"]);
+    let output = run_with_input(command.env("TRACEQL_SOURCE", "sample:"), b"");
+    assert_eq!(stdout(&output).lines().count(), 1, "{}", stderr(&output));
+}
+
+#[test]
+fn the_only_tenant_is_taken_and_named() {
+    let folder = Copy::of(SHOP5, "only/acme");
+    let output = run(&["query", "-s", &folder.path("only"), "{ }", "--limit", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "note: asking tenant acme, the only one there is\n");
+}
+
+#[test]
+fn exit_codes_are_as_documented() {
+    let code = |arguments: &[&str]| {
+        let output = run(arguments);
+        (output.status.code(), stderr(&output))
+    };
+    #[track_caller]
+    fn check((code, errors): (Option<i32>, String), expect: i32) {
+        assert_eq!(code, Some(expect), "{errors}");
+    }
+    let nothing = "{ name = \"no such span\" }";
+    check(code(&["query", "-s", "sample:", nothing]), 0);
+    check(code(&["query", "-s", "sample:", nothing, "--exit-status"]), 1);
+    check(code(&["trace", "-s", "sample:", "1", "--exit-status"]), 1);
+    check(code(&["query", "-s", "sample:", "{ true }", "--exit-status"]), 0);
+    check(code(&["query", "-s", "sample:", "{"]), 2);
+    check(code(&["query", "-s", "/nonexistent/place", "{ }"]), 3);
+    check(code(&["query", "-s", &Answering::start("403 Forbidden").url(), "{ }"]), 3);
+
+    let broken = Copy::of(SHOP5, "t");
+    let meta = broken.meta();
+    fs::write(&meta, "{").unwrap();
+    check(code(&["query", "-s", &broken.path("t"), "{ }", "--limit", "0"]), 5);
+    check(code(&["query", "-s", &broken.path("t"), "{ }", "--limit", "0", "--skip-unreadable"]), 4);
+    let foreign =
+        fs::read_to_string(root().join(SHOP5).join(block_of(&meta)).join("meta.json")).unwrap();
+    fs::write(&meta, foreign.replace("vParquet5", "vParquet9")).unwrap();
+    check(code(&["query", "-s", &broken.path("t"), "{ }", "--limit", "0"]), 6);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for form in ["ndjson", "table", "csv", "json"] {
+        let mut child = traceql(&["query", "-s", "sample:", "{ }", "--limit", "0", "-o", form])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut byte = [0];
+        child.stdout.take().unwrap().read_exact(&mut byte).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{form}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_unless_asked_for() {
+    let table = ["query", "-s", "sample:", "{ status = error }", "--limit", "1", "-o", "table"];
+    assert!(!stdout(&run(&table)).contains('\u{1b}'));
+    let always = [&table[..], &["--color", "always"]].concat();
+    assert!(stdout(&run(&always)).contains("\u{1b}["));
+    assert!(stderr(&run(&["fmt", "{", "--color", "always"])).contains("\u{1b}["));
+    assert!(!stderr(&run(&["fmt", "{"])).contains('\u{1b}'));
+}
+
+#[test]
+fn the_deadline_ends_a_query_that_hangs() {
+    let server = Answering::never();
+    let started = Instant::now();
+    let output = run(&["query", "-s", &server.url(), "{ }", "--timeout", "300ms"]);
+    assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(stderr(&output).contains("the answer is partial: 0 traces"), "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_query_says_so() {
+    let server = Answering::never();
+    let mut child = traceql(&["query", "-s", &server.url(), "{ }"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    server.wait_for_request();
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{errors}");
+    assert!(errors.starts_with("error: interrupted\nnote: the answer is partial"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_server_says_where_it_listens_and_ends_when_told() {
+    let mut serve = traceql(&["serve", "-s", "sample:", "--listen", "127.0.0.1:0"]);
+    let mut child = Child(serve.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let child = &mut child.0;
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert!(line.starts_with("traceql: serving sample: on http://127.0.0.1:"), "{line}");
+    let address = line.trim_end().rsplit_once("http://").unwrap().1;
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection.write_all(b"GET /api/echo HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("echo\n"), "{answer}");
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// What a person sees, at two widths: the table fits, the waterfall fits, colour is there unless
+/// `NO_COLOR` is.
+#[cfg(unix)]
+#[test]
+fn in_a_terminal() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        // Past the capture of the test runner, so that a test that did not run is seen.
+        drop(writeln!(std::io::stderr(), "SKIPPED cli::in_a_terminal: there is no tmux"));
+        return;
+    }
+    for width in [80, 160] {
+        let query = "query -s sample: '{ status = error }' --limit 5";
+        let table = in_tmux(width, "", query);
+        let plain = without_colour(&table);
+        assert!(
+            plain.contains("DURATION") && plain.contains("0087f2130eca07014edc578c1d29fc5d"),
+            "{plain}"
+        );
+        assert!(table.contains("\u{1b}["), "a terminal gets colour");
+        assert!(
+            !in_tmux(width, "NO_COLOR=1 ", query).contains("\u{1b}[36"),
+            "unless it is unwanted"
+        );
+        // Lines that are too long would have been wrapped and the header come apart from its rows.
+        let lines: Vec<&str> = plain.lines().filter(|line| !line.is_empty()).collect();
+        let per_trace = if width == 80 { 2 } else { 1 };
+        // Header, rows, and the note that the limit was reached.
+        assert_eq!(lines.len(), 1 + 5 * per_trace + 1, "{plain}");
+
+        let trace = in_tmux(width, "", &format!("trace -s sample: {FAILED_CHECKOUT}"));
+        let plain = without_colour(&trace);
+        let bars: Vec<&str> =
+            plain.lines().filter(|line| line.contains('━') || line.contains('╸')).collect();
+        assert_eq!(bars.len(), 25, "one line a span: {plain}");
+        assert!(bars.iter().all(|line| line.trim_end().ends_with('s')), "{plain}");
+    }
+}
+
+/// Runs the binary in a terminal of this width; returns the screen with its colours.
+#[cfg(unix)]
+fn in_tmux(width: u32, environment: &str, arguments: &str) -> String {
+    // A socket of its own for each: a server that was told to end may still be about it.
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let socket = format!("traceql-test-{}-{n}", std::process::id());
+    let tmux = |arguments: &[&str]| {
+        let output =
+            Command::new("tmux").args(["-u", "-L", &socket]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "tmux {arguments:?}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let width = width.to_string();
+    // The shell stays until it is told to go, so that there is a screen to capture.
+    let line =
+        format!("{environment}{TRACEQL} {arguments}; tmux -L {socket} wait-for -S done; cat");
+    let folder = root().display().to_string();
+    tmux(&[
+        "-f",
+        "/dev/null",
+        "new-session",
+        "-d",
+        "-x",
+        &width,
+        "-y",
+        "60",
+        "-c",
+        &folder,
+        "sh",
+        "-c",
+        &line,
+    ]);
+    tmux(&["wait-for", "done"]);
+    let screen = tmux(&["capture-pane", "-p", "-e"]);
+    tmux(&["kill-server"]);
+    screen
+}
+
+#[cfg(unix)]
+fn without_colour(text: &str) -> String {
+    regex::Regex::new("\u{1b}\\[[0-9;]*m").unwrap().replace_all(text, "").into_owned()
+}
+
+/// A process that does not outlive its test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A copy of a folder of test data that may be damaged; removed when dropped.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(original: &str, name: &str) -> Self {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("traceql-cli-{}-{n}", std::process::id()));
+        copy(&root().join(original), &folder.join(name));
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
+    /// The `meta.json` of one of its blocks. The tenant index goes, so that it is read.
+    fn meta(&self) -> PathBuf {
+        let mut metas = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.file_name().and_then(|name| name.to_str()) {
+                    _ if path.is_dir() => folders.push(path),
+                    Some("meta.json") => metas.push(path),
+                    Some("index.json.gz" | "index.pb.zst") => fs::remove_file(path).unwrap(),
+                    _ => {}
+                }
+            }
+        }
+        metas.sort();
+        metas.swap_remove(0)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+fn block_of(meta: &Path) -> &Path {
+    Path::new(meta.parent().unwrap().file_name().unwrap())
+}
+
+/// An HTTP server that says one thing, or nothing at all.
+struct Answering {
+    port: u16,
+    asked: std::sync::mpsc::Receiver<()>,
+}
+
+impl Answering {
+    /// Answers everything with this status.
+    fn start(status: &'static str) -> Self {
+        Self::serve(Some(status))
+    }
+
+    /// Takes requests and never answers.
+    fn never() -> Self {
+        Self::serve(None)
+    }
+
+    fn serve(status: Option<&'static str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, asked) = std::sync::mpsc::channel();
+        // The thread ends with the process; connections that wait are kept open until then.
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut request = [0; 1024];
+                let _length = connection.read(&mut request).unwrap_or(0);
+                // The test may be over and nobody listening.
+                let _told = tell.send(());
+                match status {
+                    Some(status) => {
+                        let answer = format!(
+                            "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                        );
+                        drop(connection.write_all(answer.as_bytes()));
+                    }
+                    None => open.push(connection),
+                }
+            }
+        });
+        Self { port, asked }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/bucket/tenant", self.port)
+    }
+
+    fn wait_for_request(&self) {
+        self.asked.recv_timeout(Duration::from_secs(30)).expect("the binary asks the server");
+    }
+}
