@@ -185,8 +185,8 @@ mod tests {
                 mask.ones_in(60..66).collect::<Vec<_>>(),
                 (60..66.min(len)).collect::<Vec<_>>()
             );
-            assert_eq!(mask.any_in(0..3), false);
-            assert_eq!(mask.any_in(0..4), len > 3);
+            assert!(!mask.any_in(0..3));
+            assert_eq!(mask.any_in(0..4), len > 3, "length {len}");
         }
     }
 }

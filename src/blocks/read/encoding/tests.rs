@@ -113,7 +113,7 @@ fn claims_beyond_the_bytes_are_refused() {
     for bytes in
         [&[128, 1, 4, 200, 1, 0][..], &[128, 1, 0, 2, 0], &[128, 1, 4, 2, 0, 0, 65, 0, 0, 0]]
     {
-        delta_binary_packed::<i64>(bytes, 2, &mut Vec::new()).unwrap_err();
+        delta_binary_packed::<i64>(bytes, 2, 2, &mut Vec::new()).unwrap_err();
     }
 }
 
