@@ -187,5 +187,6 @@ pub(crate) fn read_context(
         io: runtime.io.clone(),
         pruning: options.pruning,
         library_reader: options.library_reader,
+        checksums: true,
     }
 }

@@ -57,13 +57,22 @@ pub struct ReadContext {
     pub pruning: bool,
     /// Decode with the Parquet library's own column reader. For tests, and as the fallback.
     pub library_reader: bool,
+    /// Refuse pages that do not fit their checksum. The verifier reads on, to say what else is wrong.
+    pub checksums: bool,
 }
 
 impl ReadContext {
     /// Reads with a cache of this size, everything else at its default.
     #[must_use]
     pub fn new(cache: Arc<BlockCache>) -> Self {
-        Self { cache, stats: Arc::default(), io: None, pruning: true, library_reader: false }
+        Self {
+            cache,
+            stats: Arc::default(),
+            io: None,
+            pruning: true,
+            library_reader: false,
+            checksums: true,
+        }
     }
 
     /// Reads ranges of a block's Parquet file, near ones in one request, all at once.

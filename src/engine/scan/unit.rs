@@ -55,6 +55,7 @@ impl UnitRunner {
             io: runtime.io.clone(),
             pruning: spec.pruning,
             library_reader: spec.library_reader,
+            checksums: true,
         };
         let blocks =
             spec.blocks.iter().map(|block| block.open(&runtime)).collect::<Result<Vec<_>>>()?;
