@@ -1,5 +1,7 @@
 //! Typed query to DataFusion plan to answers. The only place where all stages meet; it prints
 //! nothing and opens no socket.
+//!
+#![doc = include_str!("../../ARCHITECTURE.md")]
 
 pub mod distribute;
 pub mod error;

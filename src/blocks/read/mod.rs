@@ -1,9 +1,9 @@
-//! Reads blocks. From the bottom up: [`thrift`] headers and indexes, [`encoding`] of levels and
-//! values, one [`page`] (or the Parquet [`library`]'s own reader for what these leave to it); a
+//! Reads blocks. From the bottom up: `thrift` headers and indexes, `encoding` of levels and
+//! values, one `page` (or the Parquet `library`'s own reader for what these leave to it); a
 //! block's footer, page locations and dictionaries in [`open`]; the pages of a window of trace rows
 //! in [`leaf`]; and whole traces as columns in [`block_batch`], behind the trait of [`batch`]. What
 //! needs all of a trace goes another way up from there: whole rows in [`rows`], traces of the model
-//! in [`materialize`], trace by id in [`find`].
+//! in `materialize`, trace by id in [`find`].
 
 mod attribute;
 pub mod batch;
