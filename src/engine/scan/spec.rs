@@ -38,8 +38,8 @@ pub(crate) struct ScanSpec {
     /// In the order that defines "the first N traces".
     #[prost(message, repeated, tag = "10")]
     pub(crate) units: Vec<WorkUnit>,
-    /// Unit u belongs to partition u modulo this, unless units need no order: then each partition
-    /// has neighbouring units, which share pages.
+    /// Units are dealt out by [`partition_of`], unless they need no order: then each partition has
+    /// neighbouring units, which share pages.
     #[prost(uint32, tag = "11")]
     pub(crate) n_partitions: u32,
     /// Name of an in-memory source; units are then rows of it.
@@ -87,6 +87,21 @@ pub(crate) struct WorkUnit {
 /// Version of [`ScanSpec`] written and read.
 pub(crate) const FORMAT: u32 = 1;
 
+/// Small units at the start of a search that may stop early: dealt out one by one.
+const SMALL_UNITS: usize = 8;
+
+/// Later units that stay together, since neighbours share pages.
+const UNITS_TOGETHER: usize = 4;
+
+/// The partition, of `n`, that a unit of an ordered scan belongs to.
+pub(crate) fn partition_of(unit: u32, n: usize) -> usize {
+    let unit = unit as usize;
+    match unit.checked_sub(SMALL_UNITS) {
+        None => unit % n,
+        Some(later) => later / UNITS_TOGETHER % n,
+    }
+}
+
 impl ScanSpec {
     pub(crate) fn time_range(&self) -> Option<(u64, u64)> {
         (self.start_unix_nanos != 0 || self.end_unix_nanos != 0)
@@ -98,7 +113,7 @@ impl ScanSpec {
         let n = self.n_partitions.max(1) as usize;
         let units = (0_u32..).zip(self.units.iter().copied());
         if self.ordered {
-            return units.skip(partition).step_by(n).collect();
+            return units.filter(|(unit, _)| partition_of(*unit, n) == partition).collect();
         }
         let (start, end) =
             (self.units.len() * partition / n, self.units.len() * (partition + 1) / n);

@@ -24,9 +24,10 @@ use super::TraceResult;
 use super::rows::{self, Row};
 use crate::runtime::QueryRun;
 use crate::scan::exec::{extensions, external};
+use crate::scan::spec::partition_of;
 
 /// Finished units a partition may be ahead of the merge.
-const UNITS_AHEAD: usize = 1;
+const UNITS_AHEAD: usize = 4;
 
 /// Merges partitions of a search.
 #[derive(Debug)]
@@ -143,7 +144,7 @@ impl ExecutionPlan for TraceCombineExec {
 struct Merge {
     run: Arc<QueryRun>,
     inputs: Vec<mpsc::Receiver<Result<RecordBatch>>>,
-    /// Unit u comes from input u modulo their number; else there is one input.
+    /// Each unit comes from the input of its partition; else there is one input.
     ordered: bool,
     /// Held so that dropping the merge stops them.
     tasks: Vec<SpawnedTask<()>>,
@@ -164,8 +165,10 @@ impl Merge {
     /// The next accepted rows; `None` at the end.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while !self.done {
-            let n = if self.ordered { self.inputs.len().max(1) } else { 1 };
-            let partition = self.next_unit as usize % n;
+            let partition = match self.ordered {
+                true => partition_of(self.next_unit, self.inputs.len().max(1)),
+                false => 0,
+            };
             let Some(input) = self.inputs.get_mut(partition) else { break };
             // If the partition of the next unit has ended, all units are done.
             let Some(batch) = input.recv().await else { break };
