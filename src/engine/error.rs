@@ -16,6 +16,9 @@ pub enum Error {
     /// The query cannot be evaluated on this data: structural operators over several spansets ….
     #[error("{0}")]
     Query(String),
+    /// The range and step asked for give no time axis.
+    #[error(transparent)]
+    Axis(#[from] crate::metrics::AxisError),
     /// Storage failed or is corrupt.
     #[error(transparent)]
     Storage(#[from] traceql_blocks::Error),

@@ -7,6 +7,7 @@ pub mod distribute;
 pub mod error;
 mod evaluate;
 mod explain;
+pub mod metrics;
 pub mod options;
 pub mod outcome;
 mod plan;
@@ -28,6 +29,7 @@ use traceql_language::analyze::ir::TypedQuery;
 pub use error::{Error, Result};
 pub use options::{EngineConfig, QueryOptions};
 pub use outcome::{Outcome, Progress, QueryStats};
+use metrics::{MetricsAnswer, MetricsRequest};
 use search::{SearchAnswer, TraceResult};
 use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 
@@ -69,6 +71,26 @@ impl Engine {
         let mut outcome = within(options.timeout, Box::pin(search)).await?;
         outcome.stats.elapsed = asked.elapsed();
         Ok(outcome)
+    }
+
+    /// Answers a metrics query: series over the aligned time axis of `request` (`metrics.md`). A
+    /// span counts once however many blocks hold it, in the interval in which it starts; a trace
+    /// split over blocks is judged whole. Several tenants are counted together.
+    ///
+    /// Of `options` the time range, `limit` and `spans_per_spanset` do not apply.
+    ///
+    /// # Errors
+    /// A query without metrics; a range or step that gives no time axis; storage failures,
+    /// time-out, memory limit.
+    pub async fn metrics(
+        &self,
+        _source: &Source,
+        _tenants: &[TenantId],
+        _query: &TypedQuery,
+        _request: &MetricsRequest,
+        _options: &QueryOptions,
+    ) -> Result<Outcome<MetricsAnswer>> {
+        Err(Error::Unsupported("a metrics query".to_owned()))
     }
 
     /// Finds one trace in all blocks that may hold it, copies combined (`blocks.md` 5.4).

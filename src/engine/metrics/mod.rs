@@ -1,0 +1,158 @@
+//! Answers of a metrics query as plain data: one row a series (`metrics.md`). How spans become
+//! series is told by the files of this folder, in the order of the data: `intervals` (the time
+//! axis), `observe` (spans of a batch), `state` (partial results), `merge`, `second_stage`, `math`.
+
+pub mod intervals;
+mod samples;
+
+use std::cmp::Ordering;
+
+pub use intervals::{AxisError, TimeAxis};
+pub use samples::Samples;
+
+/// What a metrics query is asked with, apart from its text, its source and
+/// [`crate::QueryOptions`], whose time range and limits do not apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsRequest {
+    /// Start and end, unix nanoseconds; `None`: everything the source holds.
+    pub range: Option<(u64, u64)>,
+    /// One value over the whole range, or one a step.
+    pub kind: MetricsKind,
+    /// Exemplars wanted unless the query's hint says otherwise. An instant query has none.
+    pub exemplars: u32,
+    /// Most exemplars, whatever the query says.
+    pub max_exemplars: u32,
+    /// Most series of the answer; 0 is all. What is left out makes the answer partial.
+    pub max_series: usize,
+    /// Most intervals of the time axis; 0 for no bound.
+    pub max_intervals: u64,
+}
+
+/// The two shapes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsKind {
+    /// A sample per interval.
+    Range {
+        /// Nanoseconds; `None`: by the length of the range (1.3).
+        step_nanos: Option<u64>,
+    },
+    /// One sample.
+    Instant,
+}
+
+impl Default for MetricsRequest {
+    fn default() -> Self {
+        Self {
+            range: None,
+            kind: MetricsKind::Range { step_nanos: None },
+            exemplars: 0,
+            max_exemplars: 100,
+            max_series: 0,
+            max_intervals: 10_000,
+        }
+    }
+}
+
+/// The answer of a metrics query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsAnswer {
+    /// Which time each sample stands for. An instant query has one interval.
+    pub axis: TimeAxis,
+    /// In the order of 6.1. A series has at least one sample.
+    pub series: Vec<Series>,
+}
+
+/// One series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Series {
+    /// In the order of 2.5: groupings, then `__bucket` or `p`. Part of the series' identity.
+    pub labels: Vec<Label>,
+    /// One value per interval, some absent.
+    pub samples: Samples,
+    /// By ascending time.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// A label of a series or exemplar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    /// Canonical name of the field, or `__name__`, `__bucket`, `p`, `__meta_type`.
+    pub name: String,
+    /// Its value, typed.
+    pub value: LabelValue,
+}
+
+/// The value of a label. Statuses, kinds, durations, ids and lists are strings (2.5).
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the types of the language")]
+pub enum LabelValue {
+    String(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+/// A span that stands for a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// `trace:id` and what the query asked of the span.
+    pub labels: Vec<Label>,
+    /// The span's own value, or that of its sample (section 5).
+    pub value: f64,
+    /// Start of the span, unix nanoseconds.
+    pub timestamp_unix_nanos: u64,
+}
+
+impl Label {
+    /// A label.
+    #[must_use]
+    pub fn new(name: impl Into<String>, value: LabelValue) -> Self {
+        Self { name: name.into(), value }
+    }
+
+    /// A label whose value is text.
+    #[must_use]
+    pub fn text(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self::new(name, LabelValue::String(value.into()))
+    }
+}
+
+impl LabelValue {
+    /// The value as text, without its type.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::String(text) => text.clone(),
+            Self::Int(v) => v.to_string(),
+            Self::Float(v) => v.to_string(),
+            Self::Bool(v) => v.to_string(),
+        }
+    }
+
+    /// Rank of the type in the order of 6.1, which is that of the protocol's type names.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Bool(_) => 0,
+            Self::Float(_) => 1,
+            Self::Int(_) => 2,
+            Self::String(_) => 3,
+        }
+    }
+}
+
+/// The order of series in an answer (6.1): fewer labels first, then name by name and value by value,
+/// values by type and then as text.
+#[must_use]
+pub fn series_order(a: &[Label], b: &[Label]) -> Ordering {
+    let value = |a: &LabelValue, b: &LabelValue| match (a, b) {
+        (LabelValue::String(a), LabelValue::String(b)) => a.cmp(b),
+        _ => a.rank().cmp(&b.rank()).then_with(|| a.to_text().cmp(&b.to_text())),
+    };
+    a.len().cmp(&b.len()).then_with(|| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| a.name.cmp(&b.name).then_with(|| value(&a.value, &b.value)))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    })
+}
