@@ -38,6 +38,27 @@ pub trait TraceData {
     /// A column, one row per row of its level; rows of traces that are not selected hold anything.
     fn column(&self, column: &Column, traces: &Mask) -> Demand<Arc<ColumnData>>;
 
+    /// Keys of the attributes of a level that may occur, each once; `service.name` always, since no
+    /// resource lacks it.
+    fn attribute_keys(&self, level: Level) -> Demand<Vec<String>>;
+
+    /// Every attribute of a level by its key, as [`TraceData::column`] reads it.
+    fn attributes(&self, level: Level, traces: &Mask) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+        let mut found = Vec::new();
+        let mut missing = None;
+        for key in self.attribute_keys(level)? {
+            match self.column(&Column::Attribute(level, key.clone()), traces) {
+                Ok(data) => found.push((key, data)),
+                Err(fault) => missing = Some(fault),
+            }
+        }
+        // All are asked before a fault is reported, so that one fetch brings them together.
+        match missing {
+            None => Ok(found),
+            Some(fault) => Err(fault),
+        }
+    }
+
     /// Says that a column will be wanted for the selected traces, so that it can be fetched together
     /// with others.
     fn hint(&self, _column: &Column, _traces: &Mask) {}

@@ -18,6 +18,7 @@ use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Str
 use super::walk::{Ranks, first_owner};
 use crate::bucket::meta::FormatVersion;
 use crate::error::{Error, Result};
+use crate::model::trace::SERVICE_NAME;
 use crate::schema::{Column, LeafIndex, LeafInfo, Level};
 
 /// The leaf whose levels give the structure: required, small, in every version.
@@ -444,6 +445,20 @@ impl BlockBatch {
             Error::corrupt(self.window.block.name(), None, format!("column {column:?}"), "no leaf")
         })?;
         let (index, level) = (leaf.index, column.level());
+        if let Column::SpanStartRounded(seconds) = column {
+            let mut starts = self.read_ints(index, level, traces)?;
+            let of_intervals = self.window.block.schema.rounded_start(*seconds).is_some();
+            starts.iter_mut().for_each(|start| {
+                *start = if of_intervals {
+                    // The leaf is unsigned; interval i ends at (i + 1) * seconds (blocks.md 4.8).
+                    let interval = *start & i64::from(u32::MAX);
+                    (interval + 1) * i64::from(*seconds) * 1_000_000_000
+                } else {
+                    rounded_up(*start, *seconds)
+                };
+            });
+            return Ok(ColumnData::Int(starts));
+        }
         if leaf.physical == PhysicalType::BYTE_ARRAY {
             Ok(ColumnData::Strings(self.read_strings(index, level, traces)?))
         } else {
@@ -489,6 +504,13 @@ impl BlockBatch {
         }
         Ok(mask)
     }
+}
+
+/// A time, unix nanoseconds, rounded up to a multiple of so many seconds.
+pub(super) fn rounded_up(unix_nanos: i64, seconds: u16) -> i64 {
+    let step = u64::from(seconds) * 1_000_000_000;
+    let rounded = unix_nanos.cast_unsigned().div_ceil(step.max(1)).saturating_mul(step);
+    rounded.cast_signed()
 }
 
 /// Rows of `first`, and those of `second` that it lacks.
@@ -607,6 +629,16 @@ impl TraceData for BlockBatch {
         let data = Arc::new(self.read_column(column, traces)?);
         self.decoded.lock().columns.insert(column.clone(), (traces.clone(), Arc::clone(&data)));
         Ok(data)
+    }
+
+    fn attribute_keys(&self, level: Level) -> Demand<Vec<String>> {
+        let mut keys = self.keys(level)?;
+        if level == Level::Resource {
+            keys.push(SERVICE_NAME.to_owned());
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 
     fn hint(&self, column: &Column, traces: &Mask) {

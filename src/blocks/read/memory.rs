@@ -1,12 +1,13 @@
 //! Traces held in memory as [`TraceData`]: OTLP files, traces whose parts lie in several blocks.
 //! The same columns as a block's, without a Parquet between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::batch::TraceData;
+use super::block_batch::rounded_up;
 use super::leaf::Demand;
 use super::mask::Mask;
 use super::structure::{Offsets, Structure, count};
@@ -112,7 +113,13 @@ impl MemoryBatch {
             }
             Column::StatusMessage => strings(self.spans().map(|s| s.status_message.as_bytes())),
             Column::SpanStart => ints(self.spans().map(|span| span.start_unix_nanos)),
+            Column::SpanStartRounded(seconds) => ColumnData::Int(
+                self.spans()
+                    .map(|span| rounded_up(span.start_unix_nanos.cast_signed(), *seconds))
+                    .collect(),
+            ),
             Column::SpanDuration => ints(self.spans().map(Span::duration_nanos)),
+            Column::TraceState => strings(self.spans().map(|s| s.trace_state.as_bytes())),
             Column::ScopeName => strings(self.scopes().map(|s| s.scope.name.as_bytes())),
             Column::ScopeVersion => strings(self.scopes().map(|s| s.scope.version.as_bytes())),
             Column::EventName => strings(self.events().map(|(_, event)| event.name.as_bytes())),
@@ -229,6 +236,32 @@ impl TraceData for MemoryBatch {
 
     fn span_links(&self) -> Demand<Arc<Offsets>> {
         Ok(Arc::clone(&self.links))
+    }
+
+    fn attribute_keys(&self, level: Level) -> Demand<Vec<String>> {
+        let mut keys = BTreeSet::new();
+        let mut add = |attributes: &[KeyValue]| {
+            attributes.iter().for_each(|attribute| {
+                if !keys.contains(&attribute.key) {
+                    keys.insert(attribute.key.clone());
+                }
+            });
+        };
+        match level {
+            Level::Trace => {}
+            Level::Resource => {
+                self.resources().for_each(|r| add(&r.resource.attributes));
+                add(&[KeyValue {
+                    key: SERVICE_NAME.to_owned(),
+                    value: AttributeValue::String(String::new()),
+                }]);
+            }
+            Level::Scope => self.scopes().for_each(|s| add(&s.scope.attributes)),
+            Level::Span => self.spans().for_each(|span| add(&span.attributes)),
+            Level::Event => self.events().for_each(|(_, event)| add(&event.attributes)),
+            Level::Link => self.links().for_each(|link| add(&link.attributes)),
+        }
+        Ok(keys.into_iter().collect())
     }
 
     fn column(&self, column: &Column, _traces: &Mask) -> Demand<Arc<ColumnData>> {
