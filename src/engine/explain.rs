@@ -10,15 +10,17 @@ use datafusion::physical_plan::displayable;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::read::open::OpenBlock;
-use traceql_blocks::schema::LeafIndex;
-use traceql_language::analyze::ir::TypedQuery;
+use traceql_blocks::schema::{Column, LeafIndex};
+use traceql_language::analyze::ir::{MetricsFunction, TypedQuery};
 
 use crate::error::Result;
 use crate::evaluate::compile::{Program, compile};
+use crate::metrics::{self, MetricsRequest};
 use crate::options::QueryOptions;
 use crate::outcome::QueryStats;
 use crate::query;
 use crate::runtime::{QueryRun, Runtime};
+use crate::scan::spec::ScanSpec;
 use crate::{ExplainMode, Explanation};
 
 /// Plans, and runs if asked to.
@@ -30,6 +32,9 @@ pub(crate) async fn explain(
     options: &QueryOptions,
     mode: ExplainMode,
 ) -> Result<Explanation> {
+    if query.metrics.is_some() {
+        return explain_metrics(runtime, source, tenants, query, options, mode).await;
+    }
     let run = QueryRun::new(options);
     let asked = Instant::now();
     let planned = query::plan(runtime, &run, source, tenants, query, options).await?;
@@ -44,7 +49,8 @@ pub(crate) async fn explain(
         add("logical plan", planned.logical.display_indent().to_string());
         add("physical plan", displayable(planned.physical.as_ref()).indent(true).to_string());
     }
-    add("scan", estimate(runtime, &run, &planned, &program, options).await?);
+    let columns = touched_columns(&program);
+    add("scan", estimate(runtime, &run, &planned.stats, &planned.spec, &columns, options).await?);
     if mode == ExplainMode::Analyze {
         let (planned_bytes, planned_requests) =
             (run.io.bytes.load(Ordering::Relaxed), run.io.requests.load(Ordering::Relaxed));
@@ -56,19 +62,80 @@ pub(crate) async fn explain(
         let mut body = String::new();
         let mut line = |name: &str, value: String| _ = writeln!(body, "{name:<22} {value}");
         line("plan", format!("{planning:.2?}, {planned_requests} requests, {planned_bytes} bytes"));
-        line(
-            "SearchScanExec",
-            format!(
-                "{} of {} units, {} traces looked at, {} pages, {} requests, {} bytes",
-                stats.units_done,
-                planned.stats.units_total,
-                stats.inspected_traces,
-                stats.pages_read,
-                stats.requests - planned_requests,
-                stats.bytes_read - planned_bytes,
-            ),
-        );
+        let planned_io = (planned_requests, planned_bytes);
+        line("SearchScanExec", scanned(&stats, planned.stats.units_total, planned_io));
         line("TraceCombineExec", format!("{} traces", traces.len()));
+        line("execution", format!("{executing:.2?}"));
+        add("run", body.trim_end().to_owned());
+    }
+    Ok(Explanation { sections })
+}
+
+/// What a scan has read, beside what planning read: requests and bytes.
+fn scanned(stats: &QueryStats, units_total: u64, planned: (u64, u64)) -> String {
+    format!(
+        "{} of {units_total} units, {} traces looked at, {} pages, {} requests, {} bytes",
+        stats.units_done,
+        stats.inspected_traces,
+        stats.pages_read,
+        stats.requests - planned.0,
+        stats.bytes_read - planned.1,
+    )
+}
+
+/// The same of a metrics query, over everything the source holds unless the options name a range.
+async fn explain_metrics(
+    runtime: &Arc<Runtime>,
+    source: &Source,
+    tenants: &[TenantId],
+    query: &TypedQuery,
+    options: &QueryOptions,
+    mode: ExplainMode,
+) -> Result<Explanation> {
+    let run = QueryRun::new(options);
+    let request = MetricsRequest { range: options.time_range, ..MetricsRequest::default() };
+    let asked = Instant::now();
+    let planned = metrics::plan(runtime, &run, source, tenants, query, &request, options).await?;
+    let planning = asked.elapsed();
+    let mut sections = Vec::new();
+    let mut add = |title: &str, body: String| sections.push((title.to_owned(), body));
+    if mode != ExplainMode::DryRun {
+        add("query", query.canonical.clone());
+        add("typed query", format!("{:#?}", query.metrics));
+        add("logical plan", planned.logical.display_indent().to_string());
+        add("physical plan", displayable(planned.physical.as_ref()).indent(true).to_string());
+    }
+    for (number, (observed, spec)) in planned.selections.iter().enumerate() {
+        let (program, _) = metrics::program(observed)?;
+        let mut columns = touched_columns(&program);
+        columns.extend(metrics::columns(observed, planned.axis));
+        let (mut title, mut body) = ("scan".to_owned(), String::new());
+        if planned.selections.len() > 1 {
+            title = format!("scan of selection {number}");
+        }
+        if mode != ExplainMode::DryRun {
+            body = format!("conditions\n{}\n", conditions(&program));
+        }
+        body += &estimate(runtime, &run, &planned.stats, spec, &columns, options).await?;
+        if matches!(observed.function, MetricsFunction::Compare { .. }) {
+            body += "\nand every attribute of the spans that are left";
+        }
+        add(&title, body);
+    }
+    if mode == ExplainMode::Analyze {
+        let planned_io =
+            (run.io.requests.load(Ordering::Relaxed), run.io.bytes.load(Ordering::Relaxed));
+        let asked = Instant::now();
+        let series = metrics::execute(runtime, &run, planned.physical).await?;
+        let executing = asked.elapsed();
+        let mut stats = QueryStats::default();
+        run.count_into(&mut stats);
+        let mut body = String::new();
+        let mut line = |name: &str, value: String| _ = writeln!(body, "{name:<22} {value}");
+        let (requests, bytes) = planned_io;
+        line("plan", format!("{planning:.2?}, {requests} requests, {bytes} bytes"));
+        line("MetricsScanExec", scanned(&stats, planned.stats.units_total, planned_io));
+        line("MetricsSeriesExec", format!("{} series", series.len()));
         line("execution", format!("{executing:.2?}"));
         add("run", body.trim_end().to_owned());
     }
@@ -89,16 +156,17 @@ fn conditions(program: &Program) -> String {
 async fn estimate(
     runtime: &Arc<Runtime>,
     run: &Arc<QueryRun>,
-    planned: &query::PlannedSearch,
-    program: &Program,
+    planned: &QueryStats,
+    spec: &ScanSpec,
+    columns: &[Column],
     options: &QueryOptions,
 ) -> Result<String> {
     let context = crate::select::read_context(runtime, run, options);
     let mut leaves_of_blocks = Vec::new();
     let mut paths: BTreeSet<String> = BTreeSet::new();
-    for block in planned.spec.blocks.iter().filter(|block| block.scanned) {
+    for block in spec.blocks.iter().filter(|block| block.scanned) {
         let open = OpenBlock::open(&block.open(runtime)?, &context).await?;
-        let leaves = touched(&open, program);
+        let leaves = touched(&open, columns);
         paths.extend(leaves.iter().map(|leaf| open.schema.leaves()[*leaf].path.clone()));
         let n_bytes: u64 = (0..open.n_row_groups())
             .flat_map(|row_group| {
@@ -114,12 +182,12 @@ async fn estimate(
         leaves_of_blocks.iter().map(|(open, leaves, _)| 1 + open.n_row_groups() * leaves).sum();
     let mut body = format!(
         "blocks    {} of {} ({} bytes)\nunits     {}\nbytes     at most {n_bytes}\nrequests  at most {n_requests}",
-        planned.stats.selected_blocks,
-        planned.stats.total_blocks,
-        planned.stats.selected_block_bytes,
-        planned.spec.units.len(),
+        planned.selected_blocks,
+        planned.total_blocks,
+        planned.selected_block_bytes,
+        spec.units.len(),
     );
-    if planned.spec.memory_source.is_some() {
+    if spec.memory_source.is_some() {
         body.push_str("\ntraces of an OTLP file, held in memory");
     }
     for path in paths {
@@ -128,19 +196,26 @@ async fn estimate(
     Ok(body)
 }
 
-/// Leaves evaluation may read in a block; those of results come on top, for matching traces alone.
-fn touched(open: &OpenBlock, program: &Program) -> BTreeSet<LeafIndex> {
-    use traceql_blocks::schema::Column;
-    let schema = &open.schema;
-    let mut leaves = BTreeSet::new();
-    leaves.extend(schema.leaf("rs.ss.Spans.StatusCode").map(|leaf| leaf.index));
+/// Columns evaluation may read; those of results come on top, for matching traces alone.
+fn touched_columns(program: &Program) -> Vec<Column> {
     let mut columns: Vec<Column> =
         program.conditions.iter().map(|condition| condition.column.clone()).collect();
     if program.is_structural {
         columns.extend([Column::NestedSetLeft, Column::NestedSetRight, Column::NestedSetParent]);
     }
+    if program.reads_values {
+        columns.extend(program.field_columns());
+    }
+    columns
+}
+
+/// The leaves of some columns in a block.
+fn touched(open: &OpenBlock, columns: &[Column]) -> BTreeSet<LeafIndex> {
+    let schema = &open.schema;
+    let mut leaves = BTreeSet::new();
+    leaves.extend(schema.leaf("rs.ss.Spans.StatusCode").map(|leaf| leaf.index));
     for column in columns {
-        match &column {
+        match column {
             Column::Attribute(level, key) => {
                 leaves.extend(schema.own_column(*level, key).map(|own| own.leaf));
                 if let Some(generic) = schema.attributes(*level) {

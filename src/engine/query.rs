@@ -19,7 +19,7 @@ use traceql_language::analyze::ir::{MetricsExpr, TypedQuery};
 use crate::error::{Error, Result};
 use crate::options::QueryOptions;
 use crate::outcome::{Outcome, QueryStats};
-use crate::plan::{self, SearchPlanner};
+use crate::plan::{self, NodePlanner};
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::spec::{BlockRef, FORMAT, ScanSpec, WorkUnit};
 use crate::scan::units;
@@ -56,8 +56,24 @@ pub(crate) async fn plan(
         select(runtime, run, source, tenants, options).await?;
     let most_recent = query.hints.most_recent;
     let stops_early = options.limit > 0 && !most_recent;
+    let spec = scan(run, &selection, query, options, stops_early);
+    stats.units_total = spec.units.len() as u64;
+    let logical = plan::search(spec.clone(), options.limit, most_recent)
+        .map_err(crate::error::from_datafusion)?;
+    let physical = physical(runtime, &logical).await?;
+    Ok(PlannedSearch { logical, physical, spec, stats, warnings, skipped })
+}
+
+/// What a scan of a selection does. One that stops early goes through its units in order.
+pub(crate) fn scan(
+    run: &QueryRun,
+    selection: &Selection,
+    query: &TypedQuery,
+    options: &QueryOptions,
+    stops_early: bool,
+) -> ScanSpec {
     let unit_spans = units::spans_within(options.memory_bytes, options.threads);
-    let (blocks, units, memory_source) = match &selection {
+    let (blocks, units, memory_source) = match selection {
         Selection::Memory(name, traces) => {
             (Vec::new(), memory_units(traces.len()), Some(name.clone()))
         }
@@ -69,13 +85,12 @@ pub(crate) async fn plan(
             (block_refs(selected), units::cut(&opened, stops_early, unit_spans), None)
         }
     };
-    stats.units_total = units.len() as u64;
     if let Some(progress) = &run.progress {
-        progress.units_total.store(stats.units_total, Ordering::Relaxed);
+        progress.units_total.fetch_add(units.len() as u64, Ordering::Relaxed);
     }
     let (start_unix_nanos, end_unix_nanos) = options.time_range.unwrap_or((0, 0));
     let threads = u32::try_from(options.threads.max(1).min(units.len().max(1))).unwrap_or(1);
-    let spec = ScanSpec {
+    ScanSpec {
         format: FORMAT,
         query: query.canonical.clone(),
         start_unix_nanos,
@@ -89,13 +104,19 @@ pub(crate) async fn plan(
         n_partitions: threads,
         memory_source,
         ordered: stops_early,
-    };
-    let internal = |error: datafusion::error::DataFusionError| crate::error::from_datafusion(error);
-    let logical = plan::search(spec.clone(), options.limit, most_recent).map_err(internal)?;
-    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SearchPlanner)]);
-    let physical =
-        planner.create_physical_plan(&logical, &runtime.session).await.map_err(internal)?;
-    Ok(PlannedSearch { logical, physical, spec, stats, warnings, skipped })
+    }
+}
+
+/// The operators of a logical plan of ours.
+pub(crate) async fn physical(
+    runtime: &Runtime,
+    logical: &LogicalPlan,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(NodePlanner)]);
+    planner
+        .create_physical_plan(logical, &runtime.session)
+        .await
+        .map_err(crate::error::from_datafusion)
 }
 
 fn memory_units(n_traces: usize) -> Vec<WorkUnit> {

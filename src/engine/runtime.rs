@@ -98,6 +98,8 @@ pub(crate) struct QueryRun {
     pub(crate) units_done: AtomicU64,
     pub(crate) progress: Option<Arc<Progress>>,
     pub(crate) memory_limit_bytes: usize,
+    /// Values were too many to keep: exact quantiles are sketched.
+    pub(crate) sketched: AtomicBool,
     /// The answer is complete or unwanted: units in progress may stop anywhere.
     pub(crate) stopped: AtomicBool,
 }

@@ -8,6 +8,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use prost::Message as _;
 
+use crate::metrics::exec::{MetricsMergeExec, MetricsScanExec, MetricsSeriesExec};
+use crate::metrics::spec::{MetricsScanSpec, ObserveSpec};
 use crate::scan::exec::{SearchScanExec, external};
 use crate::scan::spec::{FORMAT, ScanSpec};
 use crate::search::combine::TraceCombineExec;
@@ -19,7 +21,7 @@ pub struct EngineCodec;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Node {
-    #[prost(oneof = "Kind", tags = "1, 2")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5")]
     kind: Option<Kind>,
 }
 
@@ -29,6 +31,12 @@ enum Kind {
     Scan(ScanSpec),
     #[prost(message, tag = "2")]
     Combine(Combine),
+    #[prost(message, tag = "3")]
+    MetricsScan(MetricsScanSpec),
+    #[prost(message, tag = "4")]
+    MetricsMerge(ObserveSpec),
+    #[prost(message, tag = "5")]
+    MetricsSeries(ObserveSpec),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -61,6 +69,20 @@ impl PhysicalExtensionCodec for EngineCodec {
                 usize::try_from(combine.limit).map_err(|error| bad(error.to_string()))?,
                 combine.most_recent,
             ))),
+            (Some(Kind::MetricsScan(spec)), []) if spec.is_known() => {
+                Ok(Arc::new(MetricsScanExec::new(spec).map_err(external)?))
+            }
+            (Some(Kind::MetricsScan(spec)), []) => {
+                let format = spec.scan.format;
+                Err(bad(format!("its format is {format}, this process reads {FORMAT}")))
+            }
+            (Some(Kind::MetricsMerge(spec)), [input]) => {
+                Ok(Arc::new(MetricsMergeExec::new(Arc::clone(input), spec)))
+            }
+            (Some(Kind::MetricsSeries(spec)), inputs) => {
+                let inputs = inputs.iter().map(Arc::clone).collect();
+                Ok(Arc::new(MetricsSeriesExec::new(inputs, spec)))
+            }
             (_, inputs) => Err(bad(format!("an unknown node with {} inputs", inputs.len()))),
         }
     }
@@ -75,6 +97,12 @@ impl PhysicalExtensionCodec for EngineCodec {
             Kind::Scan(scan.spec.as_ref().clone())
         } else if let Some(combine) = node.downcast_ref::<TraceCombineExec>() {
             Kind::Combine(Combine { limit: combine.limit as u64, most_recent: combine.most_recent })
+        } else if let Some(scan) = node.downcast_ref::<MetricsScanExec>() {
+            Kind::MetricsScan(scan.spec.clone())
+        } else if let Some(merge) = node.downcast_ref::<MetricsMergeExec>() {
+            Kind::MetricsMerge(merge.spec.clone())
+        } else if let Some(series) = node.downcast_ref::<MetricsSeriesExec>() {
+            Kind::MetricsSeries(series.spec.clone())
         } else {
             return Err(DataFusionError::Plan(format!("{} is none of ours", node.name())));
         };

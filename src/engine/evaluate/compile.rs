@@ -166,6 +166,17 @@ pub(crate) struct Listed {
 /// # Errors
 /// A pattern beyond the size limit.
 pub(crate) fn compile(pipeline: &Pipeline) -> Result<Program> {
+    Ok(compile_with(pipeline, None)?.0)
+}
+
+/// Compiles a pipeline and, for the same batches, a filter that is no stage of it.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_with(
+    pipeline: &Pipeline,
+    filter: Option<&FieldExpr>,
+) -> Result<(Program, Option<Filter>)> {
     let mut compiler = Compiler {
         program: Program {
             stages: Vec::new(),
@@ -179,7 +190,52 @@ pub(crate) fn compile(pipeline: &Pipeline) -> Result<Program> {
         },
     };
     compiler.program.stages = compiler.stages(&pipeline.stages)?;
-    Ok(compiler.program)
+    let filter = filter.map(|body| compiler.filter(body)).transpose()?;
+    Ok((compiler.program, filter))
+}
+
+impl Program {
+    /// Columns of the fields that are read by value.
+    pub(crate) fn field_columns(&self) -> Vec<Column> {
+        self.fields.iter().flat_map(columns_of).collect()
+    }
+}
+
+/// The filters of some stages, those inside parentheses included.
+pub(crate) fn filters<'a>(stages: &'a [StageNode], found: &mut Vec<&'a Filter>) {
+    fn of_spanset<'a>(node: &'a SpansetNode, found: &mut Vec<&'a Filter>) {
+        match node {
+            SpansetNode::Filter(filter) => found.push(filter),
+            SpansetNode::Pipeline(stages) => filters(stages, found),
+            SpansetNode::Operation { left, right, .. } => {
+                of_spanset(left, found);
+                of_spanset(right, found);
+            }
+        }
+    }
+    for stage in stages {
+        if let StageNode::Spanset(node) = stage {
+            of_spanset(node, found);
+        }
+    }
+}
+
+/// The columns a field may be in; for `span:childCount` those it is computed from.
+pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
+    match &field.name {
+        FieldName::Attribute { scope, key } => {
+            let column = |level| Column::Attribute(level, key.clone());
+            match scope {
+                AttributeScope::Unscoped => vec![column(Level::Span), column(Level::Resource)],
+                scope => vec![column(level(*scope))],
+            }
+        }
+        FieldName::Intrinsic(Intrinsic::SpanChildCount) => {
+            vec![Column::SpanId, Column::ParentSpanId, Column::Kind]
+        }
+        FieldName::Intrinsic(intrinsic) => intrinsic_column(*intrinsic).into_iter().collect(),
+        FieldName::Parent => Vec::new(),
+    }
 }
 
 /// The level of a scope.
@@ -263,15 +319,7 @@ impl Compiler {
 
     fn spanset(&mut self, expr: &SpansetExpr) -> Result<SpansetNode> {
         Ok(match expr {
-            SpansetExpr::Filter(body) => {
-                let mut levels = Vec::new();
-                field_levels(body, &mut levels);
-                SpansetNode::Filter(Filter {
-                    body: self.bool(body)?,
-                    over_events: levels.contains(&Level::Event),
-                    over_links: levels.contains(&Level::Link),
-                })
-            }
+            SpansetExpr::Filter(body) => SpansetNode::Filter(self.filter(body)?),
             SpansetExpr::Pipeline(pipeline) => {
                 SpansetNode::Pipeline(self.stages(&pipeline.stages)?)
             }
@@ -283,6 +331,16 @@ impl Compiler {
                     right: Box::new(self.spanset(right)?),
                 }
             }
+        })
+    }
+
+    fn filter(&mut self, body: &FieldExpr) -> Result<Filter> {
+        let mut levels = Vec::new();
+        field_levels(body, &mut levels);
+        Ok(Filter {
+            body: self.bool(body)?,
+            over_events: levels.contains(&Level::Event),
+            over_links: levels.contains(&Level::Link),
         })
     }
 

@@ -28,7 +28,7 @@ pub(crate) struct Spanset {
 }
 
 /// What flows between stages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Flow {
     /// One spanset per trace that has a span in the mask, without values.
     Mask(Mask),
@@ -256,7 +256,8 @@ impl Batch<'_> {
         self.spanset(node, input)
     }
 
-    fn flatten(&self, flow: Flow) -> Mask {
+    /// The spans of all spansets.
+    pub(crate) fn flatten(&self, flow: Flow) -> Mask {
         match flow {
             Flow::Mask(mask) => mask,
             Flow::Sets(sets) => {

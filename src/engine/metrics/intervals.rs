@@ -198,12 +198,22 @@ mod tests {
     fn intervals_are_open_on_the_left() {
         let base = 1_699_999_200 * SECOND;
         let axis = TimeAxis::range(base, base + 60 * SECOND, 15 * SECOND, 0).unwrap();
-        let of = |tenths: i64| {
-            axis.interval_of(base.checked_add_signed(tenths * 100_000_000).unwrap())
-        };
+        let of =
+            |tenths: i64| axis.interval_of(base.checked_add_signed(tenths * 100_000_000).unwrap());
         let found = [-151, -150, -100, 0, 50, 150, 155, 300, 599, 600, 601].map(of);
-        let expected =
-            [None, None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), Some(4), Some(4), None];
+        let expected = [
+            None,
+            None,
+            Some(0),
+            Some(0),
+            Some(1),
+            Some(1),
+            Some(2),
+            Some(2),
+            Some(4),
+            Some(4),
+            None,
+        ];
         assert_eq!(found, expected);
         assert_eq!(axis.interval_of(base + 1), Some(1));
         assert_eq!(axis.timestamp_unix_nanos(0), base);

@@ -1,14 +1,35 @@
-//! Answers of a metrics query as plain data: one row a series (`metrics.md`). How spans become
-//! series is told by the files of this folder, in the order of the data: `intervals` (the time
-//! axis), `observe` (spans of a batch), `state` (partial results), `merge`, `second_stage`, `math`.
+//! Metrics queries (`metrics.md`): spans become series. This file holds the question and the answer as
+//! plain data; the others, in the order of the data: `answer` (the whole way), `query` (the selections
+//! of a query), `intervals` (the time axis), `observe` and `compare` (spans of a batch), `groups`
+//! (which series), `state` (what is added up, in `cells`, `buckets`, `ranks`), `wire` (between
+//! operators), `merge`, `second_stage`, `math`, and `exec`, the operators that do it.
 
+mod answer;
+mod buckets;
+mod cells;
+mod compare;
+pub(crate) mod exec;
+mod exemplars;
+mod groups;
 pub mod intervals;
+mod math;
+mod merge;
+mod observe;
+mod query;
+mod ranks;
 mod samples;
+mod second_stage;
+pub(crate) mod spec;
+mod state;
+mod weight;
+pub(crate) mod wire;
 
 use std::cmp::Ordering;
 
+pub(crate) use answer::{answer, execute, plan};
 pub use intervals::{AxisError, TimeAxis};
 pub use samples::Samples;
+pub(crate) use spec::{columns, program};
 
 /// What a metrics query is asked with, apart from its text, its source and
 /// [`crate::QueryOptions`], whose time range and limits do not apply.

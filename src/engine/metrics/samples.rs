@@ -95,9 +95,9 @@ impl Samples {
         .peekable();
         (0..self.n).map(move |interval| match &self.cells {
             Cells::Dense(values) => values[interval],
-            Cells::Sparse(_) => sparse
-                .next_if(|cell| cell.0 as usize == interval)
-                .map_or(self.fill, |cell| cell.1),
+            Cells::Sparse(_) => {
+                sparse.next_if(|cell| cell.0 as usize == interval).map_or(self.fill, |cell| cell.1)
+            }
         })
     }
 
@@ -123,9 +123,9 @@ impl Samples {
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         let cells = match &self.cells {
             Cells::Dense(values) => Cells::Dense(values.iter().map(|value| f(*value)).collect()),
-            Cells::Sparse(cells) => {
-                Cells::Sparse(cells.iter().map(|(interval, value)| (*interval, f(*value))).collect())
-            }
+            Cells::Sparse(cells) => Cells::Sparse(
+                cells.iter().map(|(interval, value)| (*interval, f(*value))).collect(),
+            ),
         };
         Self { n: self.n, fill: f(self.fill), cells }
     }
@@ -157,6 +157,17 @@ impl Samples {
         match &self.cells {
             Cells::Dense(_) => f64::NAN,
             Cells::Sparse(_) => self.fill,
+        }
+    }
+
+    /// Fill, intervals and values; every interval's value, without intervals, where most differ.
+    pub(super) fn parts(&self) -> (f64, Vec<u32>, Vec<f64>) {
+        match &self.cells {
+            Cells::Dense(values) => (f64::NAN, Vec::new(), values.clone()),
+            Cells::Sparse(cells) => {
+                let (intervals, values) = cells.iter().copied().unzip();
+                (self.fill, intervals, values)
+            }
         }
     }
 

@@ -1,5 +1,7 @@
-//! Logical nodes of a search and how they become operators. Synchronous and pure: a plan can be
+//! Logical nodes of a query and how they become operators. Synchronous and pure: a plan can be
 //! made and shown with no storage at hand.
+
+mod metrics;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -18,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use prost::Message as _;
 
+pub(crate) use self::metrics::metrics;
 use crate::scan::exec::{SearchScanExec, external};
 use crate::scan::spec::ScanSpec;
 use crate::search::combine::TraceCombineExec;
@@ -143,10 +146,10 @@ impl UserDefinedLogicalNodeCore for TraceCombine {
 
 /// Makes operators of our nodes.
 #[derive(Debug)]
-pub(crate) struct SearchPlanner;
+pub(crate) struct NodePlanner;
 
 #[async_trait]
-impl ExtensionPlanner for SearchPlanner {
+impl ExtensionPlanner for NodePlanner {
     async fn plan_extension(
         &self,
         _planner: &dyn PhysicalPlanner,
@@ -166,6 +169,6 @@ impl ExtensionPlanner for SearchPlanner {
             let exec = TraceCombineExec::new(Arc::clone(input), combine.limit, combine.most_recent);
             return Ok(Some(Arc::new(exec)));
         }
-        Ok(None)
+        metrics::operator(node, physical_inputs)
     }
 }

@@ -21,6 +21,7 @@ use super::unit::UnitRunner;
 use crate::error::Error;
 use crate::evaluate::compile::{Program, compile};
 use crate::runtime::{QueryRun, Runtime};
+use crate::search::collect::ResultSink;
 use crate::search::rows;
 
 /// Scans blocks and evaluates a query on them.
@@ -100,14 +101,17 @@ impl ExecutionPlan for SearchScanExec {
         let runner =
             UnitRunner::new(Arc::clone(&self.spec), Arc::clone(&self.program), runtime, run)
                 .map_err(external)?;
+        let sink = ResultSink::new(self.spec.limit, self.spec.spans_per_spanset);
         let units = self.spec.units_of(partition);
-        let state = (runner, units.into_iter());
-        let stream = futures::stream::try_unfold(state, |(mut runner, mut units)| async move {
-            let Some((number, unit)) = units.next() else { return Ok(None) };
-            let results = runner.run(unit).await.map_err(external)?;
-            let batch = rows::encode(number, &results, true).map_err(external)?;
-            Ok(Some((batch, (runner, units))))
-        });
+        let state = (runner, sink, units.into_iter());
+        let stream =
+            futures::stream::try_unfold(state, |(mut runner, mut sink, mut units)| async move {
+                let Some((number, unit)) = units.next() else { return Ok(None) };
+                runner.run(unit, &mut sink).await.map_err(external)?;
+                let results = sink.finish_unit();
+                let batch = rows::encode(number, &results, true).map_err(external)?;
+                Ok(Some((batch, (runner, sink, units))))
+            });
         Ok(Box::pin(RecordBatchStreamAdapter::new(rows::schema(), stream.boxed())))
     }
 }

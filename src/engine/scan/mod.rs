@@ -2,5 +2,5 @@
 
 pub(crate) mod exec;
 pub(crate) mod spec;
-mod unit;
+pub(crate) mod unit;
 pub(crate) mod units;

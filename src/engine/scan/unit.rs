@@ -1,5 +1,6 @@
-//! One work unit: fetch, narrow, evaluate, read what results show. Pruning spares work here and
-//! decides nothing: every trace that is kept has been evaluated on its values.
+//! One work unit: fetch, narrow, evaluate, hand over. Pruning spares work here and decides nothing:
+//! every trace that is handed over has been evaluated on its values. What becomes of the spans that
+//! are left is a [`Sink`]'s business.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,21 +15,27 @@ use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::memory::MemoryBatch;
 use traceql_blocks::read::open::{OpenBlock, ReadContext};
 use traceql_blocks::read::values::{ColumnData, ValueRef};
-use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::AttributeScope;
-use traceql_language::analyze::ir::FieldName;
+use traceql_blocks::schema::Column;
 
 use super::spec::{ScanSpec, WorkUnit};
 use crate::error::{Error, Result};
 use crate::evaluate::compile::{BoolNode, Program, SpansetNode, StageNode, TestKind};
 use crate::evaluate::field::Batch;
-use crate::evaluate::pipeline::{Flow, Spanset, Stop};
-use crate::evaluate::result::ResultOptions;
+use crate::evaluate::pipeline::{Flow, Stop};
 use crate::runtime::{QueryRun, Runtime};
-use crate::search::TraceResult;
 
 /// Fetches a unit may take. A query needs a handful; more means that a read never finds its pages.
 const MAX_ROUNDS: usize = 1_000;
+
+/// What becomes of the spans that evaluation leaves: results of a search, partial sums of a metric.
+pub(crate) trait Sink: Send {
+    /// Columns it reads of many candidate traces, beyond those that evaluation reads.
+    fn columns(&self) -> Vec<Column>;
+
+    /// Takes what is left of a batch. After a fault it is asked again with the same traces, so it
+    /// changes nothing before everything it reads is there.
+    fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop>;
+}
 
 /// Runs the units of one partition, one after the other.
 pub(crate) struct UnitRunner {
@@ -62,46 +69,52 @@ impl UnitRunner {
         Ok(Self { spec, program, runtime, run, context, blocks, window: None })
     }
 
-    /// Matching traces of a unit, in the order of their ids.
-    pub(crate) async fn run(&mut self, unit: WorkUnit) -> Result<Vec<TraceResult>> {
+    /// Evaluates a unit and hands what is left to a sink: first the traces that lie in several
+    /// blocks, all at once, then the others in the order of their ids.
+    pub(crate) async fn run(&mut self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
         if self.run.is_stopped() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let found = if self.spec.memory_source.is_some() {
-            self.run_memory(unit)?
+        if self.spec.memory_source.is_some() {
+            self.run_memory(unit, sink)?;
         } else {
-            self.run_block(unit).await?
-        };
+            self.run_block(unit, sink).await?;
+        }
         self.run.unit_done();
-        Ok(found)
+        Ok(())
     }
 
-    fn run_memory(&self, unit: WorkUnit) -> Result<Vec<TraceResult>> {
+    fn run_memory(&self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
         let name = self.spec.memory_source.as_deref().unwrap_or_default();
         let traces = self.runtime.traces(name).ok_or_else(|| {
             Error::Internal(format!("the plan reads {name}, which this process has not loaded"))
         })?;
         let rows = unit.first_row as usize..(unit.end_row as usize).min(traces.len());
-        self.evaluate_memory(traces.get(rows).unwrap_or_default().to_vec())
+        self.evaluate_memory(traces.get(rows).unwrap_or_default().to_vec(), sink)
     }
 
     /// Traces held in memory; never lacks anything.
-    fn evaluate_memory(&self, traces: Vec<Trace>) -> Result<Vec<TraceResult>> {
+    fn evaluate_memory(&self, traces: Vec<Trace>, sink: &mut impl Sink) -> Result<()> {
         let batch = MemoryBatch::new(traces);
         let never = || Error::Internal("traces in memory lack a column".to_owned());
         let mut kept = Mask::all(batch.traces().len());
         if let Some(range) = self.spec.time_range() {
             kept.and(&self.in_range(&batch, &kept, range).map_err(|_| never())?);
         }
-        match self.evaluate(&batch, kept, None) {
-            Ok(results) => Ok(results.into_iter().map(|(_, result)| result).collect()),
+        let evaluate = || {
+            let batch = Batch::new(&batch, &self.program, kept)?;
+            let flow = batch.run()?;
+            sink.take(&batch, &flow)
+        };
+        match evaluate() {
+            Ok(()) => Ok(()),
             Err(Stop::Query(error)) => Err(error),
             Err(Stop::Fault(Fault::Failed(error))) => Err(error.into()),
             Err(Stop::Fault(Fault::Missing)) => Err(never()),
         }
     }
 
-    async fn run_block(&mut self, unit: WorkUnit) -> Result<Vec<TraceResult>> {
+    async fn run_block(&mut self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
         let block = self.blocks[unit.block as usize].clone();
         let open = OpenBlock::open(&block, &self.context).await?;
         let rows = unit.first_row..unit.end_row;
@@ -115,33 +128,32 @@ impl UnitRunner {
             _ => Window::new(open, unit.row_group as usize, rows, self.context.clone()),
         };
         let mut batch = BlockBatch::new(window);
-        let result = self.run_batch(&mut batch, unit.block).await;
+        let result = self.run_batch(&mut batch, unit.block, sink).await;
         self.window = Some((unit.block, batch.into_window()));
         result
     }
 
-    async fn run_batch(&self, batch: &mut BlockBatch, block: u32) -> Result<Vec<TraceResult>> {
+    async fn run_batch(
+        &self,
+        batch: &mut BlockBatch,
+        block: u32,
+        sink: &mut impl Sink,
+    ) -> Result<()> {
         let n_rows = batch.window().n_rows();
-        let (kept, mut merged) = self.set_shared_apart(batch, block).await?;
+        let (kept, whole) = self.set_shared_apart(batch, block).await?;
+        if !whole.is_empty() {
+            self.evaluate_memory(whole, sink)?;
+        }
         self.run.inspected_traces.fetch_add(n_rows as u64, Ordering::Relaxed);
-        let results = self.evaluate_block(batch, kept).await?;
-        let mut results: Vec<TraceResult> = results.into_iter().map(|(_, result)| result).collect();
-        if !merged.is_empty() {
-            merged.extend(results);
-            merged.sort_by_key(|result| result.trace_id);
-            results = merged;
-        }
-        if self.spec.limit > 0 {
-            results.truncate(usize::try_from(self.spec.limit).unwrap_or(usize::MAX));
-        }
-        Ok(results)
+        self.evaluate_block(batch, kept, sink).await
     }
 
     async fn evaluate_block(
         &self,
         batch: &mut BlockBatch,
         mut kept: Mask,
-    ) -> Result<Vec<(u32, TraceResult)>> {
+        sink: &mut impl Sink,
+    ) -> Result<()> {
         if self.context.pruning {
             // Dictionaries first: they may prove that nothing in the row group matches.
             for condition in &self.program.conditions {
@@ -151,10 +163,11 @@ impl UnitRunner {
             if !possible {
                 let skips = u64::from(batch.window().rows().start == 0);
                 self.run.io.row_groups_skipped.fetch_add(skips, Ordering::Relaxed);
-                return Ok(Vec::new());
+                return Ok(());
             }
         }
-        for column in self.cheap_columns(batch) {
+        let wanted = sink.columns();
+        for column in self.cheap_columns(batch, &wanted) {
             batch.prefetch(&column, &kept);
         }
         if let Some(range) = self.spec.time_range() {
@@ -174,21 +187,19 @@ impl UnitRunner {
             .await?;
         }
         if !kept.any() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let limit = match self.spec.limit {
-            0 => None,
-            limit => Some(usize::try_from(limit).unwrap_or(usize::MAX)),
-        };
+        // Each asks until what it misses has been fetched; what was decoded is kept.
+        let mut flow = None;
         for _ in 0..MAX_ROUNDS {
             if self.run.is_stopped() {
-                return Ok(Vec::new());
+                return Ok(());
             }
-            match self.evaluate(&*batch, kept.clone(), limit) {
-                Ok(results) => {
+            match self.evaluate(&*batch, &kept, &mut flow, sink) {
+                Ok(()) => {
                     let n_spans = batch.structure().map_or(0, |structure| structure.n_spans());
                     self.run.inspected_spans.fetch_add(n_spans as u64, Ordering::Relaxed);
-                    return Ok(results);
+                    return Ok(());
                 }
                 Err(Stop::Query(error)) => return Err(error),
                 Err(Stop::Fault(Fault::Failed(error))) => return Err(error.into()),
@@ -198,90 +209,29 @@ impl UnitRunner {
         Err(never_satisfied())
     }
 
-    /// Evaluates and reads results. Starts anew after each fetch; what was decoded is kept.
+    /// Runs the pipeline unless that is done, and hands its outcome over.
     fn evaluate(
         &self,
         data: &dyn TraceData,
-        traces: Mask,
-        limit: Option<usize>,
-    ) -> Result<Vec<(u32, TraceResult)>, Stop> {
-        let batch = Batch::new(data, &self.program, traces)?;
-        let flow = batch.run()?;
-        let flow = match (flow, limit) {
-            (Flow::Mask(mask), Some(limit)) => first_traces(&batch, mask, limit),
-            (flow, _) => flow,
-        };
-        let mut sets: Vec<Spanset> = batch.sets(flow);
-        if let Some(limit) = limit {
-            let mut n_traces = 0;
-            let mut last = None;
-            sets.retain(|set| {
-                n_traces += usize::from(last != Some(set.trace));
-                last = Some(set.trace);
-                n_traces <= limit
-            });
+        traces: &Mask,
+        flow: &mut Option<Flow>,
+        sink: &mut impl Sink,
+    ) -> Result<(), Stop> {
+        let batch = Batch::new(data, &self.program, traces.clone())?;
+        if flow.is_none() {
+            *flow = Some(batch.run()?);
         }
-        if sets.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut matched = Mask::none(batch.structure.n_traces());
-        sets.iter().for_each(|set| matched.set(set.trace as usize));
-        self.prefetch_results(data, &matched);
-        let batch = Batch::new(data, &self.program, matched)?;
-        let options = ResultOptions {
-            spans_per_spanset: usize::try_from(self.spec.spans_per_spanset).unwrap_or(usize::MAX),
-        };
-        Ok(batch.results(&sets, options)?)
-    }
-
-    fn prefetch_results(&self, data: &dyn TraceData, matched: &Mask) {
-        let mut columns = vec![
-            Column::TraceId,
-            Column::RootServiceName,
-            Column::RootSpanName,
-            Column::TraceStart,
-            Column::TraceDuration,
-            Column::SpanId,
-            Column::SpanStart,
-            Column::SpanDuration,
-            Column::StatusCode,
-            Column::Attribute(Level::Resource, "service.name".to_owned()),
-        ];
-        if self.program.names_wanted {
-            columns.push(Column::Name);
-        }
-        columns.iter().for_each(|column| data.hint(column, matched));
-        self.field_columns().iter().for_each(|column| data.hint(column, matched));
-    }
-
-    /// Columns read by value.
-    fn field_columns(&self) -> Vec<Column> {
-        let mut columns = Vec::new();
-        for field in &self.program.fields {
-            match &field.name {
-                FieldName::Attribute { scope, key } => {
-                    let level = crate::evaluate::compile::level(*scope);
-                    columns.push(Column::Attribute(level, key.clone()));
-                    if *scope == AttributeScope::Unscoped {
-                        columns.push(Column::Attribute(Level::Resource, key.clone()));
-                    }
-                }
-                FieldName::Intrinsic(intrinsic) => {
-                    columns.extend(crate::evaluate::compile::intrinsic_column(*intrinsic));
-                }
-                FieldName::Parent => {}
-            }
-        }
-        columns
+        flow.as_ref().map_or(Ok(()), |flow| sink.take(&batch, flow))
     }
 
     /// Columns the first evaluation will want and that need no generic attribute list.
-    fn cheap_columns(&self, batch: &BlockBatch) -> Vec<Column> {
+    fn cheap_columns(&self, batch: &BlockBatch, of_sink: &[Column]) -> Vec<Column> {
         let mut columns: Vec<Column> =
             self.program.conditions.iter().map(|condition| condition.column.clone()).collect();
+        columns.extend_from_slice(of_sink);
         // Fields that are only listed are read for matching traces alone.
         if self.program.reads_values {
-            columns.extend(self.field_columns());
+            columns.extend(self.program.field_columns());
         }
         if self.program.is_structural {
             columns.extend([
@@ -315,13 +265,13 @@ impl UnitRunner {
         }))
     }
 
-    /// Traces of the window that lie in this block alone, and the results of those that lie in
-    /// others too and whose first block this is: their parts are gathered and judged as one trace.
+    /// Traces of the window that lie in this block alone, and those that lie in others too and whose
+    /// first block this is, whole: their parts are gathered, to be judged as one trace.
     async fn set_shared_apart(
         &self,
         batch: &mut BlockBatch,
         block: u32,
-    ) -> Result<(Mask, Vec<TraceResult>)> {
+    ) -> Result<(Mask, Vec<Trace>)> {
         let n_rows = batch.window().n_rows();
         let mut kept = Mask::all(n_rows);
         let companions = &self.spec.blocks[block as usize].companions;
@@ -362,8 +312,7 @@ impl UnitRunner {
             }
             whole.extend(Trace::combine(parts));
         }
-        let merged = if whole.is_empty() { Vec::new() } else { self.evaluate_memory(whole)? };
-        Ok((kept, merged))
+        Ok((kept, whole))
     }
 }
 
@@ -384,21 +333,6 @@ async fn demand<T>(
 
 fn never_satisfied() -> Error {
     Error::Internal("a column stays missing after it was fetched".to_owned())
-}
-
-fn first_traces(batch: &Batch<'_>, mut mask: Mask, limit: usize) -> Flow {
-    let mut n_traces = 0;
-    for trace in batch.traces.ones() {
-        let spans = batch.structure.trace_spans.range(trace);
-        if !mask.any_in(spans.clone()) {
-            continue;
-        }
-        n_traces += 1;
-        if n_traces > limit {
-            spans.for_each(|span| mask.clear(span));
-        }
-    }
-    Flow::Mask(mask)
 }
 
 /// False if dictionaries prove that no span of the row group can pass the first stage.

@@ -1,5 +1,6 @@
 //! Answers of a search as plain data: one row a trace, spansets inside (`traceql.md` 8.3, 8.4).
 
+pub(crate) mod collect;
 pub(crate) mod combine;
 pub(crate) mod rows;
 

@@ -1,0 +1,358 @@
+//! `compare()` (`metrics.md` 2.6): how often each value of each attribute occurs on the selected
+//! spans and on all others. Attributes of resources, scopes and traces are counted once a run of
+//! spans that share them, not once a span.
+
+use std::collections::HashMap as StdHashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use traceql_blocks::read::mask::Mask;
+use traceql_blocks::read::values::ValueRef;
+use traceql_blocks::schema::{Column, Level};
+use traceql_language::analyze::ir::{Field, FieldName, Intrinsic, MetricsFunction};
+
+use super::cells::{Accumulator as _, Count, Table};
+use super::groups::{MISSING, Values};
+use super::observe::{Budget, Observations, Starts, all, matched, text_label};
+use super::query::Observed;
+use super::weight::weight;
+use super::wire::{self, CellsMessage, PartialMessage};
+use super::{Label, LabelValue, Series, TimeAxis, series_order};
+use crate::error::Result;
+use crate::evaluate::compile::{Filter, columns_of, field_level};
+use crate::evaluate::field::{Batch, FieldReader};
+use crate::evaluate::pipeline::{Flow, Stop};
+use crate::scan::unit::Sink;
+
+/// Intrinsics that are compared; others differ on every span, or are times.
+const INTRINSICS: [Intrinsic; 9] = [
+    Intrinsic::Name,
+    Intrinsic::Status,
+    Intrinsic::StatusMessage,
+    Intrinsic::Kind,
+    Intrinsic::RootName,
+    Intrinsic::RootServiceName,
+    Intrinsic::SpanChildCount,
+    Intrinsic::InstrumentationName,
+    Intrinsic::InstrumentationVersion,
+];
+
+const META: &str = "__meta_type";
+
+/// Names of the two sides, of their values and of their totals.
+const SIDES: [(&str, &str); 2] = [("baseline", "baseline_total"), ("selection", "selection_total")];
+
+/// Gathers what one partition compares.
+pub(crate) struct Comparer {
+    starts: Starts,
+    selection: Filter,
+    window: Option<(i64, i64)>,
+    extrapolate: bool,
+    /// Event and link fields the query filters on: those alone are compared.
+    children: Vec<Field>,
+    attributes: Vec<Compared>,
+    by_name: StdHashMap<String, usize>,
+    table: Table<Count>,
+    n_series: u32,
+    budget: Budget,
+    measured: usize,
+}
+
+/// One attribute.
+struct Compared {
+    name: String,
+    values: Values,
+    /// By side and value; [`MISSING`] for none.
+    series: [Vec<u32>; 2],
+    totals: [u32; 2],
+}
+
+/// Some spans that share a side and an interval, and what they weigh.
+#[derive(Clone, Copy)]
+struct Run {
+    /// A span of the run.
+    span: u32,
+    interval: u32,
+    side: u8,
+    weight: f64,
+}
+
+impl Comparer {
+    pub(super) fn new(
+        observed: &Arc<Observed>,
+        selection: Filter,
+        axis: TimeAxis,
+        budget: Budget,
+    ) -> Self {
+        let window = match &observed.function {
+            MetricsFunction::Compare { window, .. } => *window,
+            _ => None,
+        };
+        let mut children: Vec<Field> = Vec::new();
+        observed.pipeline.visit_fields(&mut |field| {
+            let of_child = matches!(field_level(field), Level::Event | Level::Link);
+            let is_id_or_time = matches!(
+                field.name,
+                FieldName::Intrinsic(
+                    Intrinsic::EventTimeSinceStart | Intrinsic::LinkSpanId | Intrinsic::LinkTraceId
+                )
+            );
+            if of_child && !field.of_parent && !is_id_or_time && !children.contains(field) {
+                children.push(field.clone());
+            }
+        });
+        Self {
+            starts: Starts::new(axis),
+            selection,
+            window,
+            extrapolate: observed.extrapolate,
+            children,
+            attributes: Vec::new(),
+            by_name: StdHashMap::new(),
+            table: Table::new(axis.n_intervals),
+            n_series: 0,
+            budget,
+            measured: 0,
+        }
+    }
+
+    fn attribute(&mut self, name: &str) -> usize {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        self.attributes.push(Compared {
+            name: name.to_owned(),
+            values: Values::default(),
+            series: [Vec::new(), Vec::new()],
+            totals: [MISSING; 2],
+        });
+        self.by_name.insert(name.to_owned(), self.attributes.len() - 1);
+        self.attributes.len() - 1
+    }
+
+    /// Counts the values that runs have of one attribute.
+    fn count(&mut self, name: &str, reader: &FieldReader, runs: &[Run]) {
+        let at = self.attribute(name);
+        let spans: Vec<u32> = runs.iter().map(|run| run.span).collect();
+        let Compared { values, series, totals, .. } = &mut self.attributes[at];
+        let numbers = values.numbers(reader, &spans);
+        let mut next = || {
+            self.n_series += 1;
+            self.n_series - 1
+        };
+        for (run, number) in runs.iter().zip(numbers).filter(|(_, number)| *number != MISSING) {
+            let side = usize::from(run.side);
+            let (number, of_side) = (number as usize, &mut series[side]);
+            if of_side.len() <= number {
+                of_side.resize(number + 1, MISSING);
+            }
+            if of_side[number] == MISSING {
+                of_side[number] = next();
+            }
+            if totals[side] == MISSING {
+                totals[side] = next();
+            }
+            self.table.cell(of_side[number], run.interval).0 += run.weight;
+            self.table.cell(totals[side], run.interval).0 += run.weight;
+        }
+    }
+
+    /// What was counted, a row a series.
+    pub(super) fn finish(&self) -> Result<Vec<RecordBatch>> {
+        let rows = self.attributes.iter().flat_map(|attribute| {
+            let sides = SIDES.iter().zip(&attribute.series).zip(attribute.totals);
+            sides.flat_map(move |(((side, total_side), series), total)| {
+                let of_values = (0_u32..).zip(series).filter(|(_, series)| **series != MISSING);
+                let values = of_values.filter_map(move |(number, series)| {
+                    let value = attribute.values.label(number)?.clone();
+                    let labels = [text_label(META, side), Label::new(&*attribute.name, value)];
+                    Some(self.row(&labels, *series))
+                });
+                let labels = [text_label(META, total_side), text_label(&attribute.name, "nil")];
+                values.chain((total != MISSING).then(|| self.row(&labels, total)))
+            })
+        });
+        wire::encode(rows)
+    }
+
+    fn row(&self, labels: &[Label; 2], series: u32) -> PartialMessage {
+        let mut cells = CellsMessage::default();
+        for (interval, count) in self.table.cells(series).filter(|(_, count)| !count.is_empty()) {
+            cells.intervals.push(interval);
+            cells.a.push(count.0);
+        }
+        PartialMessage {
+            labels: labels.iter().map(Into::into).collect(),
+            cells: vec![cells],
+            exemplars: Vec::new(),
+        }
+    }
+
+    fn check_size(&mut self) -> Result<()> {
+        let growth = self.n_series as usize;
+        if growth < self.measured + self.measured / 10 + 4_096 {
+            return Ok(());
+        }
+        self.measured = growth;
+        let values: usize = self.attributes.iter().map(|a| a.values.size_bytes()).sum();
+        if self.table.size_bytes() + values > self.budget.bytes {
+            return Err(self.budget.error(growth, self.starts.axis.n_intervals));
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Comparer {
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = vec![self.starts.column.clone()];
+        if self.window.is_some() {
+            columns.push(Column::SpanStart);
+        }
+        columns
+    }
+
+    fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop> {
+        let Some((spans, traces)) = matched(batch, flow) else { return Ok(()) };
+        let mut hinted = self.columns();
+        for intrinsic in INTRINSICS {
+            hinted.extend(columns_of(&Field::intrinsic(intrinsic)));
+        }
+        hinted.iter().for_each(|column| batch.data.hint(column, &traces));
+        let batch = Batch::new(batch.data, batch.program, traces)?;
+        let starts = batch.data.column(&self.starts.column, &batch.traces);
+        let exact = self.window.map(|_| batch.data.column(&Column::SpanStart, &batch.traces));
+        let selected = batch.filter(&self.selection);
+        let weights =
+            self.extrapolate.then(|| batch.data.column(&Column::TraceState, &batch.traces));
+        let rows = batch.span_rows();
+        let intrinsics =
+            all(INTRINSICS.iter().map(|i| batch.field(&Field::intrinsic(*i), &rows)).collect());
+        let children = all(self
+            .children
+            .iter()
+            .map(|field| batch.standing_in(field, |level| batch.satisfying_children(level)))
+            .collect());
+        let attributes = all([Level::Span, Level::Resource, Level::Scope]
+            .map(|level| batch.data.attributes(level, &batch.traces))
+            .into());
+        let (starts, exact, selected) = (starts?, exact.transpose()?, selected?);
+        let (weights, intrinsics) = (weights.transpose()?, intrinsics?);
+        let (children, attributes) = (children?, attributes?);
+        let Observations { spans, intervals } = self.starts.observations(&starts, &spans);
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let side = |span: u32| {
+            let inside = match (self.window, &exact) {
+                (Some((start, end)), Some(starts)) => match starts.get(span as usize) {
+                    // Judged by exact times (section 0, row 13).
+                    ValueRef::Int(nanos) => start < nanos && nanos <= end,
+                    _ => false,
+                },
+                _ => true,
+            };
+            u8::from(inside && selected.get(span as usize))
+        };
+        let by_span: Vec<Run> = spans
+            .iter()
+            .zip(&intervals)
+            .map(|(span, interval)| Run {
+                span: *span,
+                interval: *interval,
+                side: side(*span),
+                weight: weights.as_ref().map_or(1.0, |states| match states.get(*span as usize) {
+                    ValueRef::Bytes(state) => weight(state),
+                    _ => 1.0,
+                }),
+            })
+            .collect();
+        let by_owner = |owners: &[u32]| merged(&by_span, owners);
+        let of_traces = by_owner(&batch.structure.span_trace);
+        let of_resources = by_owner(&batch.structure.span_resource);
+        let of_scopes = by_owner(&batch.structure.span_scope);
+        for (intrinsic, reader) in INTRINSICS.iter().zip(&intrinsics) {
+            let runs = match field_level(&Field::intrinsic(*intrinsic)) {
+                Level::Trace => &of_traces,
+                Level::Scope => &of_scopes,
+                _ => &by_span,
+            };
+            self.count(intrinsic.name(), reader, runs);
+        }
+        let children_of_query = std::mem::take(&mut self.children);
+        for (field, reader) in children_of_query.iter().zip(&children) {
+            self.count(&field.to_string(), reader, &by_span);
+        }
+        self.children = children_of_query;
+        let levels = [
+            (traceql_language::ir::AttributeScope::Span, &by_span, None),
+            (
+                traceql_language::ir::AttributeScope::Resource,
+                &of_resources,
+                Some(&batch.structure.span_resource),
+            ),
+            (
+                traceql_language::ir::AttributeScope::Instrumentation,
+                &of_scopes,
+                Some(&batch.structure.span_scope),
+            ),
+        ];
+        for ((scope, runs, map), columns) in levels.into_iter().zip(attributes) {
+            for (key, data) in columns {
+                let name = Field::attribute(scope, key).to_string();
+                let reader = FieldReader::Attribute { data, map: map.cloned() };
+                self.count(&name, &reader, runs);
+            }
+        }
+        self.check_size().map_err(Stop::Query)
+    }
+}
+
+/// Runs of spans by what owns them.
+fn merged(spans: &[Run], owners: &[u32]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut first_of_owner = 0;
+    let mut last = None;
+    for run in spans {
+        let owner = owners[run.span as usize];
+        if last != Some(owner) {
+            first_of_owner = runs.len();
+            last = Some(owner);
+        }
+        // An owner's spans fall into few intervals.
+        let same = |known: &&mut Run| known.interval == run.interval && known.side == run.side;
+        match runs[first_of_owner..].iter_mut().find(same) {
+            Some(known) => known.weight += run.weight,
+            None => runs.push(*run),
+        }
+    }
+    runs
+}
+
+/// Of each attribute and side the values that occur most; of equal ones those first in the order of
+/// answers (section 0, row 12).
+pub(super) fn keep_top(series: &mut Vec<Series>, top_n: u32) {
+    let is_total = |series: &Series| {
+        matches!(series.labels.first(), Some(Label { value: LabelValue::String(side), .. })
+            if SIDES.iter().any(|(_, total)| total == side))
+    };
+    let mut groups: StdHashMap<(String, String), Vec<(f64, usize)>> = StdHashMap::new();
+    for (at, series) in series.iter().enumerate().filter(|(_, series)| !is_total(series)) {
+        let [side, attribute] = series.labels.as_slice() else { continue };
+        let sum = series.samples.present().map(|(_, value)| value).sum();
+        let group = (side.value.to_text(), attribute.name.clone());
+        groups.entry(group).or_default().push((sum, at));
+    }
+    let mut dropped = Mask::none(series.len());
+    #[expect(clippy::iter_over_hash_type, reason = "groups are trimmed apart from each other")]
+    for group in groups.values_mut() {
+        group.sort_by(|a, b| {
+            b.0.total_cmp(&a.0).then_with(|| series_order(&series[a.1].labels, &series[b.1].labels))
+        });
+        group.iter().skip(top_n as usize).for_each(|(_, at)| dropped.set(*at));
+    }
+    let mut at = 0;
+    series.retain(|_| {
+        at += 1;
+        !dropped.get(at - 1)
+    });
+}

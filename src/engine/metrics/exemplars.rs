@@ -1,0 +1,67 @@
+//! Spans that stand for samples (`metrics.md` section 5): at most one of a trace, spread over the
+//! range. Which ones is not defined; these are the first met, so that full parts of the range cost
+//! nothing more.
+
+use super::{Exemplar, TimeAxis};
+
+/// Exemplars that share one part of the range.
+const PER_PART: u8 = 2;
+
+/// How many exemplars have been kept, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Spread {
+    limit: usize,
+    kept: usize,
+    parts: Vec<u8>,
+}
+
+impl Spread {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, kept: 0, parts: vec![0; (limit / usize::from(PER_PART)).max(1)] }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept >= self.limit
+    }
+
+    /// True if a span that starts then is kept; it takes the place.
+    pub(crate) fn take(&mut self, start_unix_nanos: u64, axis: &TimeAxis) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        let since = u128::from(start_unix_nanos.saturating_sub(axis.start_unix_nanos));
+        let whole = u128::from(axis.end_unix_nanos() - axis.start_unix_nanos).max(1);
+        let part = since * self.parts.len() as u128 / whole;
+        let part = usize::try_from(part).unwrap_or(usize::MAX).min(self.parts.len() - 1);
+        if self.parts[part] >= PER_PART {
+            return false;
+        }
+        self.parts[part] += 1;
+        self.kept += 1;
+        true
+    }
+}
+
+/// By time; of equal times those with the smaller trace id first.
+pub(crate) fn by_time(exemplars: &mut [Exemplar]) {
+    exemplars.sort_by(|a, b| {
+        let id = |exemplar: &Exemplar| exemplar.labels.first().map(|label| label.value.to_text());
+        a.timestamp_unix_nanos.cmp(&b.timestamp_unix_nanos).then_with(|| id(a).cmp(&id(b)))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exemplars_are_spread_over_the_range() {
+        let axis = TimeAxis { start_unix_nanos: 1_000, step_nanos: 100, n_intervals: 10 };
+        let mut spread = Spread::new(10);
+        let kept = (1_001..=2_000).filter(|start| spread.take(*start, &axis)).collect::<Vec<_>>();
+        assert_eq!(kept, [1_001, 1_002, 1_200, 1_201, 1_400, 1_401, 1_600, 1_601, 1_800, 1_801]);
+        assert!(spread.is_full());
+        assert!(!Spread::new(0).take(1_500, &axis));
+        assert!(Spread::new(1).take(u64::MAX, &axis));
+    }
+}

@@ -1,0 +1,416 @@
+//! Spans of a batch become observations: each span that the pipeline leaves is counted once, in the
+//! series of its groupings and the interval in which it starts (`metrics.md` 7.1, 7.2).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use traceql_blocks::read::leaf::{Demand, Fault};
+use traceql_blocks::read::mask::Mask;
+use traceql_blocks::read::values::{ColumnData, ValueRef};
+use traceql_blocks::schema::Column;
+use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
+
+use super::exemplars::Spread;
+use super::groups::{Number, SeriesIndex, Values, field_numbers, label_value};
+use super::query::Observed;
+use super::spec::columns;
+use super::state::State;
+use super::weight::weight;
+use super::wire::{self, PartialMessage};
+use super::{Exemplar, Label, LabelValue, TimeAxis};
+use crate::error::{Error, Result};
+use crate::evaluate::compile::columns_of;
+use crate::evaluate::field::{Batch, FieldReader};
+use crate::evaluate::pipeline::{Flow, Stop};
+use crate::scan::unit::Sink;
+
+/// The spans a batch contributes, ascending, each with its interval.
+#[derive(Debug, Default)]
+pub(super) struct Observations {
+    pub(super) spans: Vec<u32>,
+    pub(super) intervals: Vec<u32>,
+}
+
+/// How starts are read: as exactly as the intervals need.
+#[derive(Clone, Debug)]
+pub(super) struct Starts {
+    pub(super) axis: TimeAxis,
+    pub(super) column: Column,
+}
+
+/// Granularities in which vParquet5 keeps rounded starts, seconds, coarsest first.
+const ROUNDED: [u16; 4] = [3_600, 300, 60, 15];
+
+impl Starts {
+    pub(super) fn new(axis: TimeAxis) -> Self {
+        // Intervals are closed on the right and starts rounded up, so both agree where every edge
+        // of the axis is a multiple of the granularity (1.7). A start of 0 is rounded up, too.
+        let divides = |seconds: u16| {
+            let nanos = u64::from(seconds) * 1_000_000_000;
+            axis.start_unix_nanos > 0
+                && axis.start_unix_nanos.is_multiple_of(nanos)
+                && axis.step_nanos.is_multiple_of(nanos)
+        };
+        let column = match ROUNDED.into_iter().find(|seconds| divides(*seconds)) {
+            Some(seconds) => Column::SpanStartRounded(seconds),
+            None => Column::SpanStart,
+        };
+        Self { axis, column }
+    }
+
+    /// The spans that start within the range.
+    pub(super) fn observations(&self, starts: &ColumnData, spans: &Mask) -> Observations {
+        let mut found = Observations::default();
+        let ColumnData::Int(starts) = starts else { return found };
+        // Neighbours often start in the same interval.
+        let mut last = 0..0;
+        let mut last_interval = 0;
+        for span in spans.ones() {
+            let start = starts[span].cast_unsigned();
+            if !last.contains(&start) {
+                let Some(interval) = self.axis.interval_of(start) else { continue };
+                let end = self.axis.timestamp_unix_nanos(interval);
+                last = (end - self.axis.step_nanos).saturating_add(1)..end.saturating_add(1);
+                last_interval = u32::try_from(interval).unwrap_or(u32::MAX);
+            }
+            found.spans.push(crate::evaluate::field::row_number(span));
+            found.intervals.push(last_interval);
+        }
+        found
+    }
+}
+
+/// The spans of a flow, and the traces they lie in.
+pub(super) fn matched<'a>(batch: &Batch<'_>, flow: &'a Flow) -> Option<(Cow<'a, Mask>, Mask)> {
+    let spans = match flow {
+        Flow::Mask(mask) => Cow::Borrowed(mask),
+        Flow::Sets(_) => Cow::Owned(batch.flatten(flow.clone())),
+    };
+    let mut traces = Mask::none(batch.structure.n_traces());
+    for trace in batch.traces.ones() {
+        if spans.any_in(batch.structure.trace_spans.range(trace)) {
+            traces.set(trace);
+        }
+    }
+    traces.any().then_some((spans, traces))
+}
+
+/// What was found, or the fault that most needs to be told: all are asked before one is reported,
+/// so that one fetch serves them together.
+pub(super) fn all<T>(demands: Vec<Demand<T>>) -> Demand<Vec<T>> {
+    let mut found = Vec::with_capacity(demands.len());
+    let mut missing = false;
+    for demand in demands {
+        match demand {
+            Ok(value) => found.push(value),
+            Err(Fault::Missing) => missing = true,
+            Err(failed) => return Err(failed),
+        }
+    }
+    if missing { Err(Fault::Missing) } else { Ok(found) }
+}
+
+/// A bound on what one partition may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// Of this partition.
+    pub(super) bytes: usize,
+    /// Of the whole query, as the user gave it.
+    pub(super) limit_bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn error(&self, n_series: usize, n_intervals: usize) -> Error {
+        Error::Memory {
+            limit_bytes: self.limit_bytes,
+            what: format!(
+                "{n_series} series so far, of up to {n_intervals} intervals; group by fields with \
+                 fewer values, or ask for a shorter range or a longer step"
+            ),
+        }
+    }
+}
+
+/// Gathers what one partition observes for one selection.
+pub(crate) struct Observer {
+    observed: Arc<Observed>,
+    starts: Starts,
+    names: Vec<String>,
+    values: Vec<Values>,
+    index: SeriesIndex,
+    state: State,
+    exemplars: Option<Exemplars>,
+    budget: Budget,
+    /// Growth of the state when its size was looked at last.
+    measured: usize,
+}
+
+/// The exemplars of a partition.
+struct Exemplars {
+    /// One spread over all series, or one a series for quantiles (section 5).
+    spreads: Vec<Spread>,
+    per_series: bool,
+    limit: usize,
+    fields: Vec<Field>,
+    names: Vec<String>,
+    kept: Vec<(u32, Exemplar)>,
+}
+
+/// A span that may become an exemplar, before anything of it is read.
+struct Candidate {
+    at: usize,
+    series: u32,
+}
+
+impl Observer {
+    pub(super) fn new(
+        observed: Arc<Observed>,
+        axis: TimeAxis,
+        n_exemplars: usize,
+        budget: Budget,
+    ) -> Self {
+        let exemplars = (n_exemplars > 0).then(|| {
+            let fields: Vec<Field> = observed
+                .fields()
+                .into_iter()
+                .filter(|field| field.name != FieldName::Intrinsic(Intrinsic::TraceId))
+                .collect();
+            Exemplars {
+                spreads: Vec::new(),
+                per_series: matches!(
+                    observed.function,
+                    traceql_language::analyze::ir::MetricsFunction::QuantileOverTime { .. }
+                ),
+                limit: n_exemplars,
+                names: fields.iter().map(ToString::to_string).collect(),
+                fields,
+                kept: Vec::new(),
+            }
+        });
+        Self {
+            starts: Starts::new(axis),
+            names: observed.by.iter().map(ToString::to_string).collect(),
+            values: observed.by.iter().map(|_| Values::default()).collect(),
+            index: SeriesIndex::default(),
+            state: State::new(&observed, axis.n_intervals),
+            observed,
+            exemplars,
+            budget,
+            measured: 0,
+        }
+    }
+
+    fn reader(batch: &Batch<'_>, field: &Field) -> Demand<FieldReader> {
+        batch.standing_in(field, |level| batch.satisfying_children(level))
+    }
+
+    /// What was observed, a row a series.
+    pub(super) fn finish(&mut self) -> Result<Vec<RecordBatch>> {
+        let mut exemplars: Vec<Vec<Exemplar>> = vec![Vec::new(); self.index.len()];
+        for (series, exemplar) in self.exemplars.iter_mut().flat_map(|e| e.kept.drain(..)) {
+            exemplars[series as usize].push(exemplar);
+        }
+        let rows = (0..self.index.len()).zip(exemplars).filter_map(|(series, exemplars)| {
+            let labels = self.index.labels(series, &self.names, &self.values);
+            let cells = self.state.to_messages(u32::try_from(series).unwrap_or(u32::MAX));
+            (!cells.is_empty()).then(|| PartialMessage {
+                labels: labels.iter().map(Into::into).collect(),
+                cells,
+                exemplars: exemplars.iter().map(Into::into).collect(),
+            })
+        });
+        wire::encode(rows)
+    }
+
+    fn check_size(&mut self) -> Result<()> {
+        // Sizes are looked at whenever the state has grown by a tenth.
+        let growth = self.state.growth() + self.index.len();
+        if growth < self.measured + self.measured / 10 + 4_096 {
+            return Ok(());
+        }
+        self.measured = growth;
+        let size = |observer: &Self| {
+            let values: usize = observer.values.iter().map(Values::size_bytes).sum();
+            observer.state.size_bytes() + observer.index.size_bytes() + values
+        };
+        if size(self) > self.budget.bytes
+            && !(self.state.shrink() && size(self) <= self.budget.bytes)
+        {
+            return Err(self.budget.error(self.index.len(), self.starts.axis.n_intervals));
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Observer {
+    fn columns(&self) -> Vec<Column> {
+        columns(&self.observed, self.starts.axis)
+    }
+
+    fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop> {
+        let Some((spans, traces)) = matched(batch, flow) else { return Ok(()) };
+        for column in self.columns() {
+            batch.data.hint(&column, &traces);
+        }
+        let batch = Batch::new(batch.data, batch.program, traces)?;
+        let starts = batch.data.column(&self.starts.column, &batch.traces);
+        let mut fields: Vec<&Field> = self.observed.by.iter().collect();
+        fields.extend(self.observed.field());
+        let readers = all(fields.into_iter().map(|field| Self::reader(&batch, field)).collect());
+        let weights = self
+            .observed
+            .extrapolate
+            .then(|| batch.data.column(&Column::TraceState, &batch.traces))
+            .transpose();
+        let (starts, mut readers, weights) = (starts?, readers?, weights?);
+        let Observations { mut spans, mut intervals } = self.starts.observations(&starts, &spans);
+        let of = self.observed.field().and_then(|_| readers.pop());
+        let mut numbers = of.as_ref().map(|of| field_numbers(of, &spans));
+        if self.state.needs_number()
+            && let Some(numbers) = &mut numbers
+        {
+            // A span without a number makes no series.
+            let keep: Vec<bool> = numbers.iter().map(Option::is_some).collect();
+            let mut kept = keep.iter();
+            spans.retain(|_| kept.next().is_some_and(|keep| *keep));
+            let mut kept = keep.iter();
+            intervals.retain(|_| kept.next().is_some_and(|keep| *keep));
+            numbers.retain(Option::is_some);
+        }
+        if spans.is_empty() {
+            return Ok(());
+        }
+        // Numbers of values and series are but names: giving them changes no answer.
+        let values: Vec<Vec<u32>> = self
+            .values
+            .iter_mut()
+            .zip(&readers)
+            .map(|(values, reader)| values.numbers(reader, &spans))
+            .collect();
+        let series = self.index.series_of(&values, spans.len());
+        if let Some(exemplars) = &mut self.exemplars {
+            exemplars.take(&batch, &self.starts, &starts, &spans, &series, numbers.as_deref())?;
+        }
+        for (at, (series, interval)) in series.iter().zip(&intervals).enumerate() {
+            let weight =
+                weights.as_ref().map_or(1.0, |states| match states.get(spans[at] as usize) {
+                    ValueRef::Bytes(state) => weight(state),
+                    _ => 1.0,
+                });
+            let number = numbers.as_ref().and_then(|numbers| numbers[at]);
+            self.state.add(*series, *interval, number, weight);
+        }
+        self.check_size().map_err(Stop::Query)
+    }
+}
+
+impl Exemplars {
+    fn spread(&mut self, series: u32) -> &mut Spread {
+        let at = if self.per_series { series as usize } else { 0 };
+        if self.spreads.len() <= at {
+            self.spreads.resize(at + 1, Spread::new(self.limit));
+        }
+        &mut self.spreads[at]
+    }
+
+    /// Chooses among the spans of a batch and reads what the chosen ones show. Nothing is kept
+    /// before all of it is there.
+    fn take(
+        &mut self,
+        batch: &Batch<'_>,
+        starts: &Starts,
+        start_column: &ColumnData,
+        spans: &[u32],
+        series: &[u32],
+        numbers: Option<&[Option<Number>]>,
+    ) -> Demand<()> {
+        if !self.per_series && self.spread(0).is_full() {
+            return Ok(());
+        }
+        let before = self.spreads.clone();
+        let start = |column: &ColumnData, span: u32| match column.get(span as usize) {
+            ValueRef::Int(nanos) => nanos.cast_unsigned(),
+            _ => 0,
+        };
+        let mut chosen = Vec::new();
+        let mut traces = Mask::none(batch.structure.n_traces());
+        let mut last_trace = None;
+        for (at, span) in spans.iter().enumerate() {
+            let trace = batch.structure.span_trace[*span as usize];
+            if last_trace == Some(trace) {
+                continue;
+            }
+            last_trace = Some(trace);
+            if self.spread(series[at]).take(start(start_column, *span), &starts.axis) {
+                chosen.push(Candidate { at, series: series[at] });
+                traces.set(trace as usize);
+            }
+        }
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let read = self.read(batch, traces, &chosen, spans, numbers);
+        match read {
+            Ok(exemplars) => self.kept.extend(exemplars),
+            Err(fault) => {
+                self.spreads = before;
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        batch: &Batch<'_>,
+        traces: Mask,
+        chosen: &[Candidate],
+        spans: &[u32],
+        numbers: Option<&[Option<Number>]>,
+    ) -> Demand<Vec<(u32, Exemplar)>> {
+        let mut columns = vec![Column::TraceId, Column::SpanStart];
+        columns.extend(self.fields.iter().flat_map(columns_of));
+        columns.iter().for_each(|column| batch.data.hint(column, &traces));
+        let batch = Batch::new(batch.data, batch.program, traces)?;
+        let ids = batch.data.column(&Column::TraceId, &batch.traces);
+        let starts = batch.data.column(&Column::SpanStart, &batch.traces);
+        let readers =
+            all(self.fields.iter().map(|field| Observer::reader(&batch, field)).collect());
+        let (ids, starts, readers) = (ids?, starts?, readers?);
+        Ok(chosen
+            .iter()
+            .map(|candidate| {
+                let span = spans[candidate.at] as usize;
+                let trace = batch.structure.span_trace[span] as usize;
+                let id = match ids.get(trace) {
+                    ValueRef::Bytes(bytes) => hex(bytes),
+                    _ => String::new(),
+                };
+                let mut labels = vec![Label::text("trace:id", id)];
+                labels.extend(self.names.iter().zip(&readers).filter_map(|(name, reader)| {
+                    Some(Label::new(name.clone(), label_value(&reader.get(span))?))
+                }));
+                let value = match numbers {
+                    None => f64::NAN,
+                    Some(numbers) => numbers[candidate.at].map_or(0.0, Number::value),
+                };
+                let timestamp_unix_nanos = match starts.get(span) {
+                    ValueRef::Int(nanos) => nanos.cast_unsigned(),
+                    _ => 0,
+                };
+                (candidate.series, Exemplar { labels, value, timestamp_unix_nanos })
+            })
+            .collect())
+    }
+}
+
+/// An id as text, all digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A label of text.
+pub(super) fn text_label(name: &str, text: &str) -> Label {
+    Label::new(name, LabelValue::String(text.to_owned()))
+}
