@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json, json};
 use traceql_engine::search::{ResultAttribute, SpansetResult, TraceResult, Value};
 
+use super::evaluate::duration_text;
+
 /// The file of a path below `testdata/`.
 pub(crate) fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
@@ -140,29 +142,6 @@ pub(crate) fn value_json(value: &Value) -> Json {
     }
 }
 
-/// Section 4, durations: Go's notation.
-fn duration_text(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let nanos = nanos.unsigned_abs();
-    let (unit, name) = match nanos {
-        0 => return "0s".to_owned(),
-        1..1_000 => (1, "ns"),
-        1_000..1_000_000 => (1_000, "µs"),
-        1_000_000..1_000_000_000 => (1_000_000, "ms"),
-        _ => (1_000_000_000, "s"),
-    };
-    let (hours, minutes) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60);
-    let rest = nanos % 60_000_000_000;
-    let places = unit.to_string().len() - 1;
-    let whole = rest / unit;
-    let fraction = format!("{:0>places$}", rest % unit);
-    let fraction = fraction.trim_end_matches('0');
-    let dot = if fraction.is_empty() { "" } else { "." };
-    let hours_text = if hours > 0 { format!("{hours}h") } else { String::new() };
-    let minutes_text = if hours > 0 || minutes > 0 { format!("{minutes}m") } else { String::new() };
-    format!("{sign}{hours_text}{minutes_text}{whole}{dot}{fraction}{name}")
-}
-
 /// Sorts every list but those of array values, whose order counts, and the pairs and quintuples.
 fn canonical(value: Json) -> Json {
     match value {
@@ -190,13 +169,13 @@ fn canonical(value: Json) -> Json {
 }
 
 /// A list in the order of its elements' texts.
-fn sorted(mut elements: Vec<Json>) -> Json {
+pub(crate) fn sorted(mut elements: Vec<Json>) -> Json {
     elements.sort_by_cached_key(Json::to_string);
     Json::Array(elements)
 }
 
 /// Where two values first differ; numbers may differ by 1e-9 of their size.
-fn first_difference(at: &str, expected: &Json, given: &Json) -> Option<String> {
+pub(crate) fn first_difference(at: &str, expected: &Json, given: &Json) -> Option<String> {
     match (expected, given) {
         (Json::Object(expected), Json::Object(given)) => {
             let missing = expected.keys().find(|key| !given.contains_key(*key));

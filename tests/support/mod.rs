@@ -6,4 +6,6 @@ pub(crate) mod binary;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod golden;
+pub(crate) mod metrics_cases;
+pub(crate) mod series;
 pub(crate) mod stored;

@@ -17,6 +17,7 @@
 mod fields;
 mod forest;
 mod listing;
+pub(crate) mod metrics;
 mod values;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use traceql_language::analyze::ir::{
 use self::fields::{Place, Reading};
 use self::forest::Forest;
 use self::listing::Mentions;
+pub(crate) use self::values::duration_text;
 use self::values::{Number, number};
 
 /// 7.3: an operand of a structural operator yielded several spansets; the query fails.

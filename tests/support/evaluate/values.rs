@@ -244,3 +244,26 @@ pub(crate) fn same_group(left: &Value, right: &Value) -> bool {
         _ => left == right,
     }
 }
+
+/// Section 4, durations: Go's notation.
+pub(crate) fn duration_text(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let (unit, name) = match nanos {
+        0 => return "0s".to_owned(),
+        1..1_000 => (1, "ns"),
+        1_000..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let (hours, minutes) = (nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60);
+    let rest = nanos % 60_000_000_000;
+    let places = unit.to_string().len() - 1;
+    let whole = rest / unit;
+    let fraction = format!("{:0>places$}", rest % unit);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    let hours_text = if hours > 0 { format!("{hours}h") } else { String::new() };
+    let minutes_text = if hours > 0 || minutes > 0 { format!("{minutes}m") } else { String::new() };
+    format!("{sign}{hours_text}{minutes_text}{whole}{dot}{fraction}{name}")
+}
