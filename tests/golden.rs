@@ -9,10 +9,15 @@ use traceql_engine::{Engine, EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::TypedQuery;
 
-use crate::support::{evaluate, golden, stored};
+use crate::support::evaluate::metrics::{Axis, When};
+use crate::support::series::{self, Shown};
+use crate::support::{evaluate, golden, golden_metrics, stored};
 
-/// Questions that the reference answers and vParquet3 can answer too.
+/// Searches that the reference answers and vParquet3 can answer too.
 const FEWEST_ANSWERS: usize = 128;
+
+/// Metrics queries that vParquet3 can answer too.
+const FEWEST_METRICS_ANSWERS: usize = 64;
 
 /// Holds answers over one tenant of the shop against the recorded ones.
 ///
@@ -68,6 +73,45 @@ async fn engine_agrees(tenant: &str) {
     .await;
 }
 
+/// Holds answers to metrics queries over one tenant of the shop against the recorded ones.
+///
+/// `compare()` shows attributes of instrumentation scopes, which vParquet3 does not store.
+async fn metrics_agree(
+    tenant: &str,
+    ask: impl AsyncFn(&TypedQuery, When) -> Result<Vec<Shown>, String>,
+) {
+    let mut differences = Vec::new();
+    let mut n_agreeing = 0;
+    for question in golden_metrics::questions() {
+        if tenant == "shop3" && question.query.contains("compare(") {
+            continue;
+        }
+        let answer = match traceql_language::compile(&question.query, Dialect::Default) {
+            Ok(query) => ask(&query, question.when).await,
+            Err(error) => Err(format!("refused: {error}")),
+        };
+        match answer.map(|answer| golden_metrics::difference(&question, &answer)) {
+            Ok(None) => n_agreeing += 1,
+            Ok(Some(difference)) | Err(difference) => {
+                differences.push(format!("{}\n  {difference}", question.query));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{tenant}: {}", differences.join("\n"));
+    assert!(n_agreeing >= FEWEST_METRICS_ANSWERS, "{tenant}: only {n_agreeing} questions");
+}
+
+/// The evaluator of metrics over the traces read back from the blocks.
+async fn metrics_evaluator_agrees(tenant: &str) {
+    let traces = stored::traces(&golden::testdata("blocks/shop"), tenant).await;
+    metrics_agree(tenant, async |query, when| {
+        let axis = Axis::of(when).map_err(|refusal| refusal.to_string())?;
+        let series = evaluate::metrics::metrics(&traces, query, when);
+        Ok(series::of_evaluator(&axis, &series.map_err(|refusal| refusal.to_string())?))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn evaluator_agrees_on_vparquet5() {
     evaluator_agrees("shop5").await;
@@ -96,4 +140,19 @@ async fn engine_agrees_on_vparquet4() {
 #[tokio::test]
 async fn engine_agrees_on_vparquet3() {
     engine_agrees("shop3").await;
+}
+
+#[tokio::test]
+async fn metrics_evaluator_agrees_on_vparquet5() {
+    metrics_evaluator_agrees("shop5").await;
+}
+
+#[tokio::test]
+async fn metrics_evaluator_agrees_on_vparquet4() {
+    metrics_evaluator_agrees("shop4").await;
+}
+
+#[tokio::test]
+async fn metrics_evaluator_agrees_on_vparquet3() {
+    metrics_evaluator_agrees("shop3").await;
 }

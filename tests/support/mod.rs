@@ -6,6 +6,7 @@ pub(crate) mod binary;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod golden;
+pub(crate) mod golden_metrics;
 pub(crate) mod metrics_cases;
 pub(crate) mod series;
 pub(crate) mod stored;
