@@ -4,6 +4,7 @@
 mod cli;
 mod evaluator;
 mod golden;
+mod metrics_evaluator;
 mod metrics_examples;
 mod oracle;
 mod readme;

@@ -28,8 +28,9 @@ pub(super) fn of_trace_state(trace_state: &str) -> f64 {
         member.split(';').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix(':'))
     };
     let Some(threshold) = field("th").and_then(threshold) else { return 1.0 };
-    let space = 2.0_f64.powi(56);
-    let multiplier = space / (space - as_double(threshold));
+    // Whole numbers first: a threshold close to the end is no double.
+    let space = 1_u64 << 56;
+    let multiplier = as_double(space) / as_double(space - threshold);
     let fraction = multiplier.fract();
     match field("rv").filter(|random| random.len() == DIGITS).and_then(hex) {
         Some(random) if fraction != 0.0 => {
