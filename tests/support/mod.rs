@@ -3,6 +3,7 @@
 //! to the tests of `src/blocks`.
 
 pub(crate) mod binary;
+pub(crate) mod data_set;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod golden;
