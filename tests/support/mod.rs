@@ -10,4 +10,5 @@ pub(crate) mod golden;
 pub(crate) mod golden_metrics;
 pub(crate) mod metrics_cases;
 pub(crate) mod series;
+pub(crate) mod http;
 pub(crate) mod stored;

@@ -1,0 +1,149 @@
+//! The real binary as a server: started on a port of its own, asked over HTTP, ended with the test.
+//! What answers are right is for the tests to say.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use serde_json::Value as Json;
+
+use super::golden;
+
+/// The whole of the shop's data.
+pub(crate) const RANGE: &str = "start=1767225600&end=1767229500";
+
+/// A server of our own on a port of its own; it ends with the test.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) stderr: BufReader<ChildStderr>,
+    address: String,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Server {
+    /// Over the shop, with tenants.
+    pub(crate) fn start() -> Self {
+        let shop = golden::testdata("blocks/shop");
+        Self::start_with(&["--source", shop.to_str().expect("UTF-8"), "--multitenant"])
+    }
+
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_traceql"))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+        let mut said = String::new();
+        let address = loop {
+            let before = said.len();
+            stderr.read_line(&mut said).expect("stderr is text");
+            assert!(said.len() > before, "the server ended: {said}");
+            if let Some(at) = said[before..].find("127.0.0.1:") {
+                let address = &said[before + at..];
+                let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
+                break address[..end.unwrap_or(address.len())].to_owned();
+            }
+        };
+        Self { child, stderr, address }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).expect("the server listens")
+    }
+
+    /// Asks as tenant `shop5`.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, &[("X-Scope-OrgID", "shop5")])
+    }
+
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        exchange(&mut BufReader::new(self.connect()), method, target, headers)
+    }
+
+    pub(crate) fn json(&self, target: &str) -> Json {
+        self.get(target).json(target)
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        self.child.wait().expect("it is our child")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self, target: &str) -> Json {
+        assert_eq!(self.status, 200, "{target}: {}", self.text());
+        assert_eq!(self.headers["content-type"], "application/json");
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+}
+
+/// One request and its answer; the connection stays open.
+pub(crate) fn exchange(
+    connection: &mut BufReader<TcpStream>,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n");
+    for (name, value) in headers {
+        write!(request, "{name}: {value}\r\n").expect("a string takes everything");
+    }
+    request.push_str("\r\n");
+    connection.get_mut().write_all(request.as_bytes()).expect("the server reads");
+    let mut line = || {
+        let mut line = String::new();
+        connection.read_line(&mut line).expect("the server answers");
+        line.trim_end().to_owned()
+    };
+    let status = line().split(' ').nth(1).expect("a status line").parse().expect("a status");
+    let mut answer = Answer { status, headers: BTreeMap::new(), body: Vec::new() };
+    loop {
+        let header = line();
+        let Some((name, value)) = header.split_once(": ") else { break };
+        answer.headers.insert(name.to_owned(), value.to_owned());
+    }
+    let length = answer.headers.get("content-length").expect("a length");
+    answer.body = vec![0; length.parse().expect("a number")];
+    connection.read_exact(&mut answer.body).expect("the whole body");
+    answer
+}
+
+/// A text as part of a URL.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a string takes everything");
+        }
+        encoded
+    })
+}
