@@ -274,7 +274,7 @@ fn wrong_requests_get_tempos_answers() {
         ("/api/v2/traces/a?q=%7Bname%3D%22x%22%7D%7Ccount()%3E1", 400, "invalid TraceQL filter: "),
         ("/api/v2/traces/a?mode=nosuch", 400, "invalid value for mode: nosuch"),
         ("/api/nosuch", 404, "404 page not found\n"),
-        ("/api/metrics/query_range?q=%7B%7D", 501, "TraceQL metrics over a range"),
+        ("/v1/traces", 501, "taking traces in over OTLP"),
     ];
     for (target, status, text) in cases {
         let answer = server.get(target);
@@ -283,6 +283,92 @@ fn wrong_requests_get_tempos_answers() {
         assert!(answer.text().starts_with(text), "{shown}: {}", answer.text());
         assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8", "{shown}");
     }
+}
+
+#[test]
+fn wrong_metrics_requests_get_tempos_answers() {
+    let server = Server::start();
+    let too_long = "metrics query time range exceeds the maximum allowed duration of 24h0m0s";
+    let inside = "query window falls entirely within query_end_cutoff";
+    let cases = [
+        ("q={ }", "not a metrics query"),
+        ("query={ }", "not a metrics query"),
+        ("q={ }&query={ } | rate()", "not a metrics query"),
+        ("", "invalid TraceQL query: parse error at line 1, col 1: "),
+        ("q={ } | rate(", "invalid TraceQL query: parse error at line 1, col 12: "),
+        ("q={ } | quantile_over_time(duration, 2)", "invalid TraceQL query: "),
+        ("q={ } | rate()&start=100&end=100", "end must be greater than start"),
+        ("q={ } | rate()&since=3d", too_long),
+        ("q={ } | rate()&start=2026-01-01T00:00:00Z&end=2026-01-03T00:00:00+02:00", too_long),
+        ("q={ } | rate()&since=1s", inside),
+        ("q={ } | rate()&start=1.7e", "could not parse 'start' parameter: "),
+        ("q={ } | rate()&end=yesterday", "could not parse 'end' parameter: "),
+        ("q={ } | rate()&since=1.5h", "could not parse 'since' parameter: "),
+    ];
+    for (parameters, text) in cases {
+        let parameters: Vec<String> = parameters
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        for endpoint in ["query_range", "query"] {
+            let answer = server.get(&format!("/api/metrics/{endpoint}?{}", parameters.join("&")));
+            let shown = format!("{endpoint} {parameters:?}: {}", answer.text());
+            assert_eq!(answer.status, 400, "{shown}");
+            assert!(answer.text().starts_with(text), "{shown}");
+            assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8", "{shown}");
+        }
+    }
+    let rate = encoded("{ } | rate()");
+    for (parameters, text) in [
+        ("step=1d", "could not parse 'step' parameter: time: unknown unit \"d\""),
+        ("step=-15", "could not parse 'step' parameter: "),
+        ("step=0", "the step must be greater than zero"),
+        (
+            "step=1ms&start=100&end=3700",
+            "step of 1ms is too small, minimum step for given range is 360ms",
+        ),
+        ("instant=maybe", "invalid instant: "),
+        ("maxSeries=few", "invalid maxSeries: "),
+    ] {
+        let answer = server.get(&format!("/api/metrics/query_range?q={rate}&{parameters}"));
+        assert_eq!(answer.status, 400, "{parameters}");
+        assert!(answer.text().starts_with(text), "{parameters}: {}", answer.text());
+    }
+}
+
+#[test]
+fn bounds_of_metrics_queries_can_be_set() {
+    let shop = golden::testdata("blocks/shop/shop5");
+    let source = ["--source", shop.to_str().expect("UTF-8")];
+    let bounds = [
+        "--max-metrics-duration",
+        "2h",
+        "--max-metrics-intervals",
+        "60",
+        "--metrics-end-cutoff",
+        "5m",
+    ];
+    let server = Server::start_with(&[&source[..], &bounds].concat());
+    let rate = encoded("{ } | rate()");
+    for (parameters, text) in [
+        ("since=3h", "metrics query time range exceeds the maximum allowed duration of 2h0m0s"),
+        (
+            "start=3600&end=7200&step=10",
+            "step of 10s is too small, minimum step for given range is 1m0s",
+        ),
+        ("since=4m", "query window falls entirely within query_end_cutoff"),
+    ] {
+        let answer = server.get(&format!("/api/metrics/query_range?q={rate}&{parameters}"));
+        assert_eq!((answer.status, answer.text().as_str()), (400, text), "{parameters}");
+    }
+    let bad = Command::new(env!("CARGO_BIN_EXE_traceql"))
+        .args(["serve", "--source", "sample:", "--max-metrics-duration", "1x"])
+        .env_clear()
+        .output()
+        .expect("the binary starts");
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("--max-metrics-duration: "));
 }
 
 #[test]

@@ -420,6 +420,21 @@ pub(crate) struct ServeLimits {
     /// Longest range a search may ask for [default: none]
     #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
     pub(crate) max_search_range: Option<String>,
+    /// Longest range of a metrics query; 0 is none [default: 24h]
+    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
+    pub(crate) max_metrics_duration: Option<String>,
+    /// Most steps the range of a metrics query is cut into; 0 is none
+    #[arg(help_heading = LIMITS, long, default_value_t = 10_000, value_name = "N")]
+    pub(crate) max_metrics_intervals: u64,
+    /// Most series of a metrics query; an answer that had more is marked partial; 0 is none
+    #[arg(help_heading = LIMITS, long, default_value_t = 0, value_name = "N")]
+    pub(crate) max_metrics_series: usize,
+    /// Most exemplars of a metrics query; 0 is off
+    #[arg(help_heading = LIMITS, long, default_value_t = 100, value_name = "N")]
+    pub(crate) max_exemplars: u32,
+    /// The newest data, still arriving, which metrics queries leave out; 0 is none [default: 30s]
+    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
+    pub(crate) metrics_end_cutoff: Option<String>,
     /// Queries that run at once; more wait
     #[arg(help_heading = LIMITS, long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
     pub(crate) concurrent_queries: NonZeroUsize,

@@ -149,6 +149,9 @@ impl From<engine::Error> for Error {
         match error {
             Engine::Storage(error) => error.into(),
             Engine::Query(_) => Self::usage(message),
+            Engine::Axis(_) => {
+                Self::usage(message).hint("--step, --since, --start and --end say which steps")
+            }
             Engine::Unsupported(_) => {
                 Self::usage(message).hint("grammar/compatibility.md lists what is supported")
             }

@@ -251,6 +251,20 @@ pub(crate) fn duration(option: &str, text: Option<&str>) -> Result<Option<Durati
     .transpose()
 }
 
+/// A duration option for which 0 means that there is none.
+pub(crate) fn duration_or_none(
+    option: &str,
+    text: Option<&str>,
+    default: Option<Duration>,
+) -> Result<Option<Duration>> {
+    let Some(text) = text else { return Ok(default) };
+    let nanos = match text {
+        "0" => 0,
+        text => units::parse_duration(text).map_err(|e| wrong(option, &e))?,
+    };
+    Ok(Some(Duration::from_nanos(nanos)).filter(|duration| !duration.is_zero()))
+}
+
 fn wrong(option: &str, why: &str) -> Error {
     Error::new(Kind::Usage, format!("--{option}: {why}"))
 }

@@ -13,5 +13,5 @@ mod route;
 mod serve;
 
 pub use error::{Error, Result};
-pub use options::{Limits, ServeOptions, Tenancy};
+pub use options::{Limits, MetricsLimits, ServeOptions, Tenancy};
 pub use serve::{serve, stop_signal};

@@ -61,15 +61,49 @@ pub struct Limits {
     pub max_search_range: Option<Duration>,
     /// The newest part of the data that searches and tags do not look at.
     pub end_cutoff: Duration,
+    /// Bounds on metrics queries.
+    pub metrics: MetricsLimits,
     /// Queries that run at once; more wait.
     pub concurrent_queries: usize,
     /// Queries that wait; more are refused.
     pub queued_queries: usize,
 }
 
+/// Bounds on metrics queries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsLimits {
+    /// How far back a query looks that names no range.
+    pub default_range: Duration,
+    /// Longest range a query may ask for.
+    pub max_range: Option<Duration>,
+    /// The newest part of the data, which is still arriving and is not looked at.
+    pub end_cutoff: Duration,
+    /// Most steps a range may be cut into; 0 for no bound.
+    pub max_intervals: u64,
+    /// Most series of an answer; 0 for no bound. An answer that had more says that it is partial.
+    pub max_series: usize,
+    /// Exemplars of a query that names no number, and most that one can have.
+    pub max_exemplars: u32,
+}
+
+impl Default for MetricsLimits {
+    /// Tempo's defaults, maxima included: dashboards send ranges and steps that nobody has looked
+    /// at, and a refusal tells more than a picture of ten thousand points.
+    fn default() -> Self {
+        Self {
+            default_range: Duration::from_secs(60 * 60),
+            max_range: Some(Duration::from_secs(24 * 60 * 60)),
+            end_cutoff: Duration::from_secs(30),
+            max_intervals: 10_000,
+            max_series: 0,
+            max_exemplars: 100,
+        }
+    }
+}
+
 impl Default for Limits {
-    /// Tempo's defaults without its maxima, which protect a cluster: here a query is bounded by its
-    /// memory and its time.
+    /// Tempo's defaults, for searches without its maxima, which protect a cluster: here a query is
+    /// bounded by its memory and its time.
     fn default() -> Self {
         Self {
             default_traces: 20,
@@ -79,6 +113,7 @@ impl Default for Limits {
             default_range: Duration::from_secs(15 * 60),
             max_search_range: None,
             end_cutoff: Duration::ZERO,
+            metrics: MetricsLimits::default(),
             concurrent_queries: 4,
             queued_queries: 2000,
         }

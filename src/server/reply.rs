@@ -145,7 +145,7 @@ impl From<traceql_engine::Error> for Failure {
         use traceql_engine::Error;
         let status = match &error {
             Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
-            Error::Query(_) => StatusCode::BAD_REQUEST,
+            Error::Query(_) | Error::Axis(_) => StatusCode::BAD_REQUEST,
             Error::Timeout(_) => {
                 let text = "unable to process request in the configured timeout";
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, text);

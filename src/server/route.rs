@@ -24,6 +24,8 @@ pub(crate) enum Query {
     TagNamesV2,
     TagValuesV1,
     TagValuesV2,
+    MetricsRange,
+    MetricsInstant,
 }
 
 /// Which paths a route takes.
@@ -54,8 +56,8 @@ const ROUTES: [(Pattern, Endpoint); 29] = [
     (Exact("/api/v2/traces/diff"), NotYet("the comparison of two traces")),
     (Segment("/api/traces/"), Endpoint::Query(Query::TraceV1)),
     (Segment("/api/v2/traces/"), Endpoint::Query(Query::TraceV2)),
-    (Exact("/api/metrics/query_range"), NotYet("TraceQL metrics over a range")),
-    (Exact("/api/metrics/query"), NotYet("TraceQL metrics of an instant")),
+    (Exact("/api/metrics/query_range"), Endpoint::Query(Query::MetricsRange)),
+    (Exact("/api/metrics/query"), Endpoint::Query(Query::MetricsInstant)),
     (Exact("/v1/traces"), NotYet("taking traces in over OTLP")),
     (Below("/tempopb.StreamingQuerier/"), NotYet("streaming of answers over gRPC")),
     (Below("/opentelemetry.proto.collector.trace.v1."), NotYet("taking traces in over OTLP gRPC")),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use traceql_engine::{EngineConfig, QueryOptions};
-use traceql_server::{Limits, ServeOptions, Tenancy};
+use traceql_server::{Limits, MetricsLimits, ServeOptions, Tenancy};
 
 use crate::Success;
-use crate::args::ServeArgs;
+use crate::args::{ServeArgs, ServeLimits};
 use crate::error::{Error, Kind, Result};
 use crate::session::SessionOptions;
 use crate::settings::{self, World};
@@ -62,6 +62,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                     "max-search-range",
                     args.limits.max_search_range.as_deref(),
                 )?,
+                metrics: metrics_limits(&args.limits)?,
                 concurrent_queries: args.limits.concurrent_queries.get(),
                 queued_queries: args.limits.queued_queries,
                 ..Limits::default()
@@ -89,6 +90,26 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
     });
     runtime.shutdown_background();
     served.map(|()| Success::Answered)
+}
+
+fn metrics_limits(args: &ServeLimits) -> Result<MetricsLimits> {
+    let defaults = MetricsLimits::default();
+    let max_range = args.max_metrics_duration.as_deref();
+    let end_cutoff = args.metrics_end_cutoff.as_deref();
+    let end_cutoff =
+        settings::duration_or_none("metrics-end-cutoff", end_cutoff, Some(defaults.end_cutoff))?;
+    Ok(MetricsLimits {
+        max_range: settings::duration_or_none(
+            "max-metrics-duration",
+            max_range,
+            defaults.max_range,
+        )?,
+        end_cutoff: end_cutoff.unwrap_or_default(),
+        max_intervals: args.max_metrics_intervals,
+        max_series: args.max_metrics_series,
+        max_exemplars: args.max_exemplars,
+        ..defaults
+    })
 }
 
 fn clock() -> u64 {

@@ -1,6 +1,7 @@
 //! One file a family of endpoints: parameters to an engine call, its outcome to a body.
 
 mod filter;
+mod metrics;
 mod search;
 mod tags;
 mod trace;
@@ -59,6 +60,8 @@ impl Context {
             Query::TagNamesV2 => Box::pin(self.tag_names_v2(&asked)),
             Query::TagValuesV1 => Box::pin(self.tag_values_v1(&asked)),
             Query::TagValuesV2 => Box::pin(self.tag_values_v2(&asked)),
+            Query::MetricsRange => Box::pin(self.metrics_range(&asked)),
+            Query::MetricsInstant => Box::pin(self.metrics_instant(&asked)),
         };
         work.await
     }

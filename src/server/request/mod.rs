@@ -1,7 +1,8 @@
 //! What a request asks for: parameters read and checked, with Tempo's defaults, bounds and texts.
-//! Knows no sockets and no engine; the time is handed in.
+//! Knows no sockets and asks no engine; the time is handed in.
 
 pub(crate) mod duration;
+pub(crate) mod metrics;
 pub(crate) mod parameters;
 pub(crate) mod tags;
 pub(crate) mod tenants;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BadRequest, Parameters, Result, duration};
 
-const SECOND_NANOS: u64 = 1_000_000_000;
+pub(super) const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// Start and end, unix nanoseconds, both inclusive.
 pub(crate) type TimeRange = (u64, u64);
@@ -102,7 +102,7 @@ fn reversed(parameters: &Parameters) -> BadRequest {
     ))
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -116,8 +116,9 @@ fn seconds(name: &str, text: &str) -> Result<u64> {
     }
 }
 
-/// Unix seconds; more than ten digits are nanoseconds; seconds with a fraction; RFC 3339.
-fn instant(name: &str, text: &str) -> Result<u64> {
+/// Unix seconds; more than ten digits are nanoseconds; seconds with a fraction, which is rounded to
+/// milliseconds; RFC 3339 (`metrics.md` 1.2).
+pub(super) fn instant(name: &str, text: &str) -> Result<u64> {
     /// More digits than any second up to the year 2286 has.
     const MAX_SECOND_DIGITS: usize = 10;
     let bad = |reason: &dyn std::fmt::Display| {
@@ -128,9 +129,11 @@ fn instant(name: &str, text: &str) -> Result<u64> {
         let is_seconds = text.len() <= MAX_SECOND_DIGITS;
         return Ok(if is_seconds { number * SECOND_NANOS } else { number });
     }
-    if let Ok(seconds) = text.parse::<f64>() {
+    // Only with a point: `1.7e9` is a number of seconds, `1e9` is not.
+    if let (true, Ok(seconds)) = (text.contains('.'), text.parse::<f64>()) {
         let since_epoch = Duration::try_from_secs_f64(seconds).map_err(|error| bad(&error))?;
-        return u64::try_from(since_epoch.as_nanos()).map_err(|error| bad(&error));
+        let millis = (since_epoch.as_nanos() + 500_000) / 1_000_000;
+        return u64::try_from(millis * 1_000_000).map_err(|error| bad(&error));
     }
     let time: jiff::Timestamp = text.parse().map_err(|error| bad(&error))?;
     u64::try_from(time.as_nanosecond()).map_err(|_| bad(&"before 1970"))
@@ -199,7 +202,12 @@ mod tests {
             let query = format!("start={bad}&end=4294967295");
             assert!(search(&query).is_err(), "{bad}");
         }
-        for bad in ["x", "-1", "NaN", "1e300", "1960-01-01T00:00:00Z"] {
+        let seconds = |text: &str| instant("start", text).map(|nanos| nanos / 1_000_000);
+        assert_eq!(seconds("1700000000.1234567"), Ok(1_700_000_000_123));
+        assert_eq!(seconds("1.7e9"), Ok(1_700_000_000_000));
+        // Milliseconds have more than ten digits too.
+        assert_eq!(instant("start", "1700000000000"), Ok(1_700_000_000_000));
+        for bad in ["x", "-1", "NaN", "1e9", "1.7e", "1.0e300", "-1.5", "1960-01-01T00:00:00Z"] {
             assert!(tags(&format!("start={bad}&end=4294967295")).is_err(), "{bad}");
         }
     }

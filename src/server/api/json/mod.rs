@@ -1,6 +1,7 @@
 //! JSON of Tempo's HTTP API, which is protobuf's JSON mapping: 64-bit integers are strings, zeros
 //! and empty fields are left out. Clients decode it strictly, so nothing may be added.
-//!
+
+mod metrics;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use traceql_blocks::model::{Trace, TraceId};
@@ -13,6 +14,10 @@ use traceql_engine::tags::{TagNames, TypedTagValue};
 use traceql_language::analyze::ir::AttributeScope;
 
 use super::value::{AttributeJson, Text};
+
+pub use metrics::{
+    metrics_instant_response, metrics_instant_series, metrics_range_response, metrics_range_series,
+};
 
 /// What stands in place of the root's service while no root span is known.
 pub const ROOT_NOT_RECEIVED: &str = "<root span not yet received>";
