@@ -188,5 +188,6 @@ pub(crate) fn read_context(
         pruning: options.pruning,
         library_reader: options.library_reader,
         checksums: true,
+        stops_early: false,
     }
 }

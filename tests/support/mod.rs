@@ -8,7 +8,7 @@ pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod golden;
 pub(crate) mod golden_metrics;
+pub(crate) mod http;
 pub(crate) mod metrics_cases;
 pub(crate) mod series;
-pub(crate) mod http;
 pub(crate) mod stored;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::batch::{Condition, TraceData as _};
 use super::block_batch::{BlockBatch, PageStrings, covers};
-use super::leaf::{Demand, LeafPage, Piece};
+use super::counts::count_values;
+use super::leaf::{Counted, Demand, LeafPage, Piece};
 use super::mask::Mask;
 use super::own_column::Verdicts;
 use super::page::{CodeSet, Encoding};
@@ -47,9 +48,8 @@ impl Positions {
 }
 
 impl BlockBatch {
-    fn ranks(&self, leaf: LeafIndex, level: Level) -> Ranks {
-        let rank = rank(level);
-        Ranks { owner: rank, element: rank + 1, max_def: self.info(leaf).max_def }
+    pub(super) fn ranks(&self, leaf: LeafIndex, level: Level) -> Ranks {
+        Ranks::of_attributes(rank(level), self.info(leaf).max_def)
     }
 
     /// Where a key occurs among the selected traces; `None` if this row group never has it.
@@ -83,6 +83,7 @@ impl BlockBatch {
         for piece in &self.window.pieces(leaves.key, traces)? {
             let Some(hits) = self.key_hits(leaves.key, piece, code, key)? else { continue };
             let index = self.window.index(leaves.key, piece, self.ranks(leaves.key, level))?;
+            self.note_entries(level, piece, &index);
             self.place(piece, &index, &hits, &owners, |position| {
                 if list.last().is_none_or(|last| last.owner != position.owner) {
                     list.push(position);
@@ -130,27 +131,106 @@ impl BlockBatch {
         mut f: impl FnMut(usize, &Piece, std::ops::Range<usize>) -> Demand<()>,
     ) -> Demand<()> {
         let traces = positions.traces(self.window.n_rows());
+        let max_def = self.info(leaf).max_def;
+        let by_entry = self.has_no_lists(leaf, level);
         let mut next = 0;
         for piece in &self.window.pieces(leaf, &traces)? {
-            let index = self.window.index(leaf, piece, self.ranks(leaf, level))?;
             let rows = self.window.local(&piece.rows);
-            let skipped = self.window.rows().start.saturating_sub(piece.rows.start) as usize;
             next += positions.list[next..].partition_point(|p| (p.trace as usize) < rows.start);
-            while let Some(position) = positions.list.get(next)
-                && (position.trace as usize) < rows.end
-            {
+            let n = positions.list[next..].partition_point(|p| (p.trace as usize) < rows.end);
+            let (here, first) = (&positions.list[next..next + n], next);
+            next += n;
+            if here.is_empty() || self.is_without_values(leaf, piece)? {
+                continue;
+            }
+            if by_entry && let Some(bases) = self.entry_bases(level, piece) {
+                let def = self.def_levels(leaf, piece)?;
+                let (mut entry, mut value) = (0, 0);
+                for (at, position) in (first..).zip(here) {
+                    let wanted =
+                        bases[position.trace as usize - rows.start] + position.element as usize;
+                    let Some(passed) = def.get(entry..wanted) else { break };
+                    value += count_values(passed, max_def);
+                    entry = wanted;
+                    if def.get(wanted) == Some(&max_def) {
+                        f(at, piece, value..value + 1)?;
+                    }
+                }
+                continue;
+            }
+            let index = self.window.index(leaf, piece, self.ranks(leaf, level))?;
+            let skipped = self.window.rows().start.saturating_sub(piece.rows.start) as usize;
+            for (at, position) in (first..).zip(here) {
                 let elements = index.elements(position.trace as usize - rows.start + skipped);
                 let element = elements.start + position.element as usize;
                 if element < elements.end {
                     let run = index.values(element);
                     if !run.is_empty() {
-                        f(next, piece, run)?;
+                        f(at, piece, run)?;
                     }
                 }
-                next += 1;
             }
         }
         Ok(())
+    }
+
+    /// True if no attribute of the row group has a list in this leaf: then its entries are those of
+    /// the keys, one an attribute.
+    pub(super) fn has_no_lists(&self, leaf: LeafIndex, level: Level) -> bool {
+        let entries = |leaf| self.window.block.chunk(self.window.row_group, leaf).num_values();
+        let keys = self.window.block.schema.attributes(level).map(|leaves| leaves.key);
+        keys.is_some_and(|key| entries(key) == entries(leaf))
+    }
+
+    pub(super) fn is_without_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<bool> {
+        match &piece.page {
+            LeafPage::Encoded(page) => {
+                Ok(page.n_values().map_err(|e| self.window.fail(leaf, piece, e))? == 0)
+            }
+            LeafPage::Library(_) => Ok(false),
+        }
+    }
+
+    /// Remembers how many entries the lists of each trace have.
+    pub(super) fn note_entries(&self, level: Level, piece: &Piece, index: &PageIndex) {
+        let what = Counted::Attributes(level);
+        self.window.note_counts(what, piece.rows.start, index.element_counts());
+    }
+
+    /// The first entry of each row of the window that a page covers, if the keys have told.
+    pub(super) fn entry_bases(&self, level: Level, piece: &Piece) -> Option<Vec<usize>> {
+        let window = self.window.rows();
+        let first = piece.rows.start.max(window.start);
+        let end = piece.rows.end.min(window.end);
+        let what = Counted::Attributes(level);
+        let mut base = self.window.known_sum(what, piece.rows.start..first)?;
+        let counts = self.window.known_counts(what, first..end)?;
+        Some(
+            counts
+                .into_iter()
+                .map(|n| {
+                    let start = base;
+                    base += n as usize;
+                    start
+                })
+                .collect(),
+        )
+    }
+
+    /// All definition levels of a page.
+    pub(super) fn def_levels(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<u8>>> {
+        if let Some(def) = piece.memo.def.get() {
+            return Ok(Arc::clone(def));
+        }
+        let def = match &piece.page {
+            LeafPage::Encoded(page) => {
+                let mut def = Vec::with_capacity(page.n_entries());
+                page.def_levels(&mut def).map_err(|e| self.window.fail(leaf, piece, e))?;
+                def
+            }
+            LeafPage::Library(decoded) => decoded.def.clone(),
+        };
+        Ok(Arc::clone(piece.memo.def.get_or_init(|| Arc::new(def))))
     }
 
     /// Calls `f` with the place of each of some values of a page, as far as it lies in the window.
@@ -230,25 +310,28 @@ impl BlockBatch {
             if missing > 0 {
                 return Err(super::leaf::Fault::Missing);
             }
-            if let Some(table) = table? {
-                column.tables.push(table);
-            }
-            self.fill_strings(leaf, level, &positions, &mut column)?;
+            column.tables.extend(table?);
         }
-        if let Some(leaf) = leaves.int.filter(|leaf| !self.is_all_null(*leaf)) {
+        // An attribute has values of one type: strings, which cost most, are looked for last, where
+        // nothing else was found.
+        let present = |leaf: &LeafIndex| !self.is_all_null(*leaf);
+        if let Some(leaf) = leaves.int.filter(present) {
             self.fill(leaf, level, &positions, &mut column, |piece| {
                 Ok(self.page_ints(leaf, piece)?.iter().copied().map(AttributeCell::Int).collect())
             })?;
         }
-        if let Some(leaf) = leaves.double.filter(|leaf| !self.is_all_null(*leaf)) {
+        if let Some(leaf) = leaves.double.filter(present) {
             self.fill(leaf, level, &positions, &mut column, |piece| {
                 Ok(self.page_floats(leaf, piece)?.into_iter().map(AttributeCell::Float).collect())
             })?;
         }
-        if let Some(leaf) = leaves.bool.filter(|leaf| !self.is_all_null(*leaf)) {
+        if let Some(leaf) = leaves.bool.filter(present) {
             self.fill(leaf, level, &positions, &mut column, |piece| {
                 Ok(self.page_bools(leaf, piece)?.into_iter().map(AttributeCell::Bool).collect())
             })?;
+        }
+        if let Some(leaf) = leaves.string.filter(present) {
+            self.fill_strings(leaf, level, &positions, &mut column)?;
         }
         self.fill_v3_arrays(&leaves, level, &positions, &mut column)?;
         Ok(Some(column))
@@ -262,14 +345,15 @@ impl BlockBatch {
         column: &mut AttributeColumn,
         decode: impl Fn(&Piece) -> Demand<Vec<AttributeCell>>,
     ) -> Demand<()> {
+        let (open, places) = open_positions(positions, column);
         let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
-        self.each_value(leaf, level, positions, |at, piece, run| {
+        self.each_value(leaf, level, &open, |at, piece, run| {
             let fresh = page.as_ref().is_none_or(|(bytes, _)| *bytes != piece.bytes);
             if fresh {
                 page = Some((piece.bytes.clone(), decode(piece)?));
             }
             if let Some(cells) = page.as_ref().and_then(|(_, cells)| cells.get(run)) {
-                column.values[at] = match cells {
+                column.values[places[at]] = match cells {
                     [one] => *one,
                     many => column.push_elements(many.iter().copied()),
                 };
@@ -289,8 +373,9 @@ impl BlockBatch {
         // Strings of pages without a dictionary go into a table of the column's own.
         let mut own = StringTable::default();
         let own_at = count(column.tables.len());
+        let (open, places) = open_positions(positions, column);
         let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
-        self.each_value(leaf, level, positions, |at, piece, run| {
+        self.each_value(leaf, level, &open, |at, piece, run| {
             let fresh = page.as_ref().is_none_or(|(bytes, _)| *bytes != piece.bytes);
             if fresh {
                 let cells = match (self.page_strings(leaf, piece)?, &table) {
@@ -307,7 +392,7 @@ impl BlockBatch {
                 page = Some((piece.bytes.clone(), cells));
             }
             if let Some(cells) = page.as_ref().and_then(|(_, cells)| cells.get(run)) {
-                column.values[at] = match cells {
+                column.values[places[at]] = match cells {
                     [one] => *one,
                     many => column.push_elements(many.iter().copied()),
                 };
@@ -527,6 +612,14 @@ impl BlockBatch {
     ) -> Demand<()> {
         self.each_value(leaf, level, positions, f)
     }
+}
+
+/// The positions that have no value yet, and their places among all.
+fn open_positions(positions: &Positions, column: &AttributeColumn) -> (Positions, Vec<usize>) {
+    let open = |place: &usize| column.values[*place] == AttributeCell::Invisible;
+    let places: Vec<usize> = (0..positions.list.len()).filter(open).collect();
+    let list = places.iter().map(|place| positions.list[*place]).collect();
+    (Positions { list }, places)
 }
 
 fn positions_where<T>(values: impl Iterator<Item = T>, test: impl Fn(&T) -> bool) -> Vec<u32> {

@@ -42,21 +42,15 @@ pub trait TraceData {
     /// resource lacks it.
     fn attribute_keys(&self, level: Level) -> Demand<Vec<String>>;
 
-    /// Every attribute of a level by its key, as [`TraceData::column`] reads it.
-    fn attributes(&self, level: Level, traces: &Mask) -> Demand<Vec<(String, Arc<ColumnData>)>> {
-        let mut found = Vec::new();
-        let mut missing = None;
-        for key in self.attribute_keys(level)? {
-            match self.column(&Column::Attribute(level, key.clone()), traces) {
-                Ok(data) => found.push((key, data)),
-                Err(fault) => missing = Some(fault),
-            }
-        }
-        // All are asked before a fault is reported, so that one fetch brings them together.
-        match missing {
-            None => Ok(found),
-            Some(fault) => Err(fault),
-        }
+    /// Every attribute of a level by its key, as [`TraceData::column`] reads it, on some rows of the
+    /// level; other rows may be among them.
+    fn attributes(
+        &self,
+        level: Level,
+        traces: &Mask,
+        _rows: &Mask,
+    ) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+        attributes_by_key(self, level, traces)
     }
 
     /// Says that a column will be wanted for the selected traces, so that it can be fetched together
@@ -101,6 +95,27 @@ pub trait TraceData {
             Level::Event => of_spans(&*self.span_events()?),
             Level::Link => of_spans(&*self.span_links()?),
         })
+    }
+}
+
+/// Every attribute of a level, one after the other.
+pub(super) fn attributes_by_key(
+    data: &(impl TraceData + ?Sized),
+    level: Level,
+    traces: &Mask,
+) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+    let mut found = Vec::new();
+    let mut missing = None;
+    for key in data.attribute_keys(level)? {
+        match data.column(&Column::Attribute(level, key.clone()), traces) {
+            Ok(column) => found.push((key, column)),
+            Err(fault) => missing = Some(fault),
+        }
+    }
+    // All are asked before a fault is reported, so that one fetch brings them together.
+    match missing {
+        None => Ok(found),
+        Some(fault) => Err(fault),
     }
 }
 

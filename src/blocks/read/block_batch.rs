@@ -8,8 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use parquet::basic::Type as PhysicalType;
 
-use super::batch::{Condition, TraceData, test_column};
-use super::leaf::{Demand, Fault, LeafPage, Piece, Window};
+use super::batch::{Condition, TraceData, attributes_by_key, test_column};
+use super::leaf::{Counted, Demand, Fault, LeafPage, Piece, Window};
 use super::library::Values;
 use super::mask::Mask;
 use super::page::{ByteArrays, DecodeError, Encoding};
@@ -514,7 +514,7 @@ pub(super) fn rounded_up(unix_nanos: i64, seconds: u16) -> i64 {
 }
 
 /// Rows of `first`, and those of `second` that it lacks.
-fn merge(mut first: AttributeColumn, second: &AttributeColumn) -> AttributeColumn {
+pub(super) fn merge(mut first: AttributeColumn, second: &AttributeColumn) -> AttributeColumn {
     if first.rows.is_empty() {
         return second.clone();
     }
@@ -592,6 +592,14 @@ impl TraceData for BlockBatch {
                 structure.n_traces().to_string(),
             )));
         }
+        let first = self.window.rows().start;
+        for (level, offsets) in [
+            (Level::Span, &structure.trace_spans),
+            (Level::Resource, &structure.trace_resources),
+            (Level::Scope, &structure.trace_scopes),
+        ] {
+            self.window.note_counts(Counted::Rows(level), first, offsets.counts());
+        }
         let structure = Arc::new(structure);
         self.decoded.lock().structure = Some(Arc::clone(&structure));
         Ok(structure)
@@ -641,6 +649,18 @@ impl TraceData for BlockBatch {
         Ok(keys)
     }
 
+    fn attributes(
+        &self,
+        level: Level,
+        traces: &Mask,
+        rows: &Mask,
+    ) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+        match self.read_every_attribute(level, traces, rows)? {
+            Some(attributes) => Ok(attributes),
+            None => attributes_by_key(self, level, traces),
+        }
+    }
+
     fn hint(&self, column: &Column, traces: &Mask) {
         self.prefetch(column, traces);
     }
@@ -673,7 +693,7 @@ impl BlockBatch {
     fn read_offsets(&self, leaf: LeafIndex) -> Demand<Offsets> {
         let structure = self.structure()?;
         let mut counts = vec![0_u32; structure.n_spans()];
-        let ranks = Ranks { owner: 3, element: 4, max_def: 4 };
+        let ranks = Ranks { owner: 3, element: 4, max_def: 4, keeps_empty: false };
         let owners = first_owner(Level::Span, &structure, None);
         for piece in self.window.pieces(leaf, &self.all())? {
             self.window.each_element(leaf, &piece, ranks, &owners, |owner, _| {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use super::counts::RowCounts;
 use super::library::{self, LeafValues};
 use super::mask::Mask;
 use super::open::{OpenBlock, ReadContext};
@@ -17,7 +18,7 @@ use super::thrift::PageLocation;
 use super::values::StringTable;
 use super::walk::PageMemo;
 use crate::error::{Error, Result};
-use crate::schema::LeafIndex;
+use crate::schema::{LeafIndex, Level};
 
 /// Why a synchronous read has no answer yet, or never will.
 #[derive(Debug)]
@@ -68,6 +69,17 @@ pub struct Window {
     /// Leaves that must be read through the library: an encoding or codec we do not decode.
     through_library: HashMap<LeafIndex, (Arc<LeafValues>, Arc<PageMemo>)>,
     missing: Mutex<Missing>,
+    /// Rows of a level per trace.
+    counts: Mutex<HashMap<Counted, RowCounts>>,
+}
+
+/// What is counted per trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Counted {
+    /// Rows of a level.
+    Rows(Level),
+    /// Entries of the generic attribute list of a level.
+    Attributes(Level),
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +106,31 @@ impl Window {
             tables: HashMap::new(),
             through_library: HashMap::new(),
             missing: Mutex::default(),
+            counts: Mutex::default(),
         }
+    }
+
+    /// Notes how many of something each of some rows has, counted in the row group.
+    pub(crate) fn note_counts(
+        &self,
+        what: Counted,
+        first: u32,
+        counts: impl ExactSizeIterator<Item = u32>,
+    ) {
+        self.counts.lock().entry(what).or_default().note(first, counts);
+    }
+
+    /// How many of something some rows have together, if that is known of all of them.
+    pub(crate) fn known_sum(&self, what: Counted, rows: Range<u32>) -> Option<usize> {
+        if rows.is_empty() {
+            return Some(0);
+        }
+        self.counts.lock().get(&what)?.sum(rows)
+    }
+
+    /// How many of something each of some rows has, if that is known of all of them.
+    pub(crate) fn known_counts(&self, what: Counted, rows: Range<u32>) -> Option<Vec<u32>> {
+        Some(self.counts.lock().get(&what)?.of(rows)?.to_vec())
     }
 
     /// Moves on to later rows, keeping pages that reach into them and all dictionaries.

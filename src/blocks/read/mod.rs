@@ -9,10 +9,12 @@ mod attribute;
 pub mod batch;
 pub mod block_batch;
 mod compression;
+mod counts;
 mod dictionary;
 pub mod digest;
 pub(crate) mod encoding;
 pub(crate) mod error;
+mod every_attribute;
 mod facts;
 pub mod find;
 #[cfg(test)]

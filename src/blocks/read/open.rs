@@ -59,6 +59,9 @@ pub struct ReadContext {
     pub library_reader: bool,
     /// Refuse pages that do not fit their checksum. The verifier reads on, to say what else is wrong.
     pub checksums: bool,
+    /// The reader may stop before the end of a row group: of a page that goes on behind the window
+    /// only the beginning is decoded.
+    pub stops_early: bool,
 }
 
 impl ReadContext {
@@ -72,6 +75,7 @@ impl ReadContext {
             pruning: true,
             library_reader: false,
             checksums: true,
+            stops_early: false,
         }
     }
 

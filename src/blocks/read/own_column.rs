@@ -27,7 +27,7 @@ impl BlockBatch {
         };
         let leaf = own.leaf;
         let info = self.info(leaf);
-        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
+        let ranks = Ranks::of_rows(rank(level), info.max_def);
         let is_int = info.physical == PhysicalType::INT64;
         let structure = self.structure()?;
         let children = self.children(level)?;
@@ -60,6 +60,15 @@ impl BlockBatch {
                     }
                 }
             };
+            if info.max_def == rank(level) {
+                // Required: a value an owner, in their order.
+                let (span, first) =
+                    self.window.value_span(leaf, piece, level, cells.len(), &owners)?;
+                let rows = count(first)..;
+                column.rows.extend(rows.take(span.len()));
+                column.values.extend_from_slice(&cells[span]);
+                continue;
+            }
             self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
                 push_run(&mut column, owner, cells.get(run));
             })?;
@@ -78,7 +87,7 @@ impl BlockBatch {
     ) -> Demand<Mask> {
         let info = self.info(leaf);
         let predicate = &condition.predicate;
-        let ranks = Ranks { owner: rank(level), element: rank(level), max_def: info.max_def };
+        let ranks = Ranks::of_rows(rank(level), info.max_def);
         let is_int = info.physical == PhysicalType::INT64;
         let mut mask = Mask::none(self.n_rows(level)?);
         if (is_int && predicate.wants_strings())

@@ -35,6 +35,11 @@ impl Offsets {
         self.0[owner] as usize..self.0[owner + 1] as usize
     }
 
+    /// Number of children of each owner.
+    pub fn counts(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.0.windows(2).map(|pair| pair[1] - pair[0])
+    }
+
     /// The first child of an owner, or of the next one that has any.
     #[must_use]
     pub fn start(&self, owner: usize) -> u32 {

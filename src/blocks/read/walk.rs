@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::encoding::ByteArrays;
 use super::error::DecodeError;
-use super::leaf::{Demand, LeafPage, Piece, Window};
+use super::leaf::{Counted, Demand, LeafPage, Piece, Window};
 use super::structure::{Offsets, count};
 use crate::schema::{LeafIndex, Level, prefix};
 
@@ -33,6 +33,21 @@ pub(crate) struct Ranks {
     pub(crate) element: u8,
     /// Definition level at which there is a value.
     pub(crate) max_def: u8,
+    /// An empty list keeps its entry as an element without values, so that the lists of one level
+    /// agree entry by entry in all their leaves.
+    pub(crate) keeps_empty: bool,
+}
+
+impl Ranks {
+    /// Of a leaf whose elements are the rows of a level themselves.
+    pub(crate) fn of_rows(rank: u8, max_def: u8) -> Self {
+        Self { owner: rank, element: rank, max_def, keeps_empty: false }
+    }
+
+    /// Of a leaf of the attribute list of a level.
+    pub(crate) fn of_attributes(rank: u8, max_def: u8) -> Self {
+        Self { owner: rank, element: rank + 1, max_def, keeps_empty: true }
+    }
 }
 
 /// The levels of one page.
@@ -65,6 +80,8 @@ pub(crate) struct PageMemo {
     index: Mutex<Option<(Ranks, Arc<PageIndex>)>>,
     /// The page's levels.
     pub(super) levels: OnceLock<Arc<Levels>>,
+    /// The page's definition levels alone.
+    pub(super) def: OnceLock<Arc<Vec<u8>>>,
     /// The page's integers, or the first of them.
     pub(super) ints: Mutex<Option<Arc<Vec<i64>>>>,
     /// The page's dictionary codes, or the first of them.
@@ -99,26 +116,30 @@ impl PageIndex {
     /// An index of the rows that some levels hold whole: all rows of the page if `n_rows` says how
     /// many it has, else all but the last one, which may go on.
     fn new(levels: &Levels, ranks: Ranks, n_rows: Option<usize>) -> Result<Self, DecodeError> {
+        let n_entries = levels.rep.len();
         let mut index = Self {
             row_elements: Vec::with_capacity(n_rows.unwrap_or(0) + 1),
-            element_values: Vec::with_capacity(levels.rep.len() + 1),
-            element_owners: Vec::with_capacity(levels.rep.len()),
+            element_values: vec![0; n_entries + 1],
+            element_owners: vec![0; n_entries],
         };
-        let (mut value, mut next_owner, mut elements) = (0_u32, 0_u32, 0_u32);
+        let (mut value, mut next_owner, mut elements) = (0_u32, 0_u32, 0_usize);
+        // Every entry is written as if it were an element; the next one takes its place if it is not.
         for (&rep, &def) in levels.rep.iter().zip(&levels.def) {
             if rep == 0 {
-                index.row_elements.push(elements);
+                index.row_elements.push(count(elements));
                 next_owner = 0;
             }
-            next_owner += u32::from(def >= ranks.owner && rep <= ranks.owner);
-            if def >= ranks.element && rep <= ranks.element {
-                index.element_values.push(value);
-                index.element_owners.push(next_owner.wrapping_sub(1));
-                elements += 1;
-            }
+            next_owner += u32::from(def >= ranks.owner) & u32::from(rep <= ranks.owner);
+            index.element_values[elements] = value;
+            index.element_owners[elements] = next_owner.wrapping_sub(1);
+            elements += usize::from(rep <= ranks.element)
+                & (usize::from(def >= ranks.element) | usize::from(ranks.keeps_empty));
             value += u32::from(def == ranks.max_def);
         }
-        index.element_values.push(value);
+        index.element_values[elements] = value;
+        index.element_values.truncate(elements + 1);
+        index.element_owners.truncate(elements);
+        let elements = count(elements);
         let Some(n_rows) = n_rows else { return Ok(index) };
         index.row_elements.push(elements);
         if index.n_rows() != n_rows {
@@ -180,6 +201,11 @@ impl PageIndex {
         let element = count(element);
         self.row_elements.partition_point(|first| *first <= element).saturating_sub(1)
     }
+
+    /// Number of elements of each row it knows.
+    pub(crate) fn element_counts(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.row_elements.windows(2).map(|pair| pair[1] - pair[0])
+    }
 }
 
 impl Window {
@@ -220,6 +246,7 @@ impl Window {
         let n_rows = piece.rows.len();
         if let LeafPage::Encoded(page) = &piece.page
             && wanted < n_rows
+            && self.context.stops_early
         {
             let n_entries = page.n_entries();
             let mut n = (n_entries / n_rows.max(1) + 1) * wanted + 256;
@@ -285,8 +312,14 @@ impl Window {
         if level == Level::Trace {
             return Ok((skipped..(skipped + local.len()).min(n_values), first));
         }
+        let before = piece.rows.start..self.rows().start.max(piece.rows.start);
+        let inside = before.end..self.rows().end.min(piece.rows.end).max(before.end);
+        let known = |rows| self.known_sum(Counted::Rows(level), rows);
+        if let (Some(start), Some(n)) = (known(before), known(inside)) {
+            return Ok((start.min(n_values)..(start + n).min(n_values), first));
+        }
         let rank = rank(level);
-        let index = self.index(leaf, piece, Ranks { owner: rank, element: rank, max_def: rank })?;
+        let index = self.index(leaf, piece, Ranks::of_rows(rank, rank))?;
         let start = index.row_elements[skipped] as usize;
         let end = index.row_elements[skipped + local.len()] as usize;
         Ok((start.min(n_values)..end.min(n_values), first))
@@ -294,14 +327,19 @@ impl Window {
 
     /// How many of a page's values are wanted for the window; `None` for all of them.
     pub(crate) fn wanted_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Option<usize>> {
-        if piece.rows.end <= self.rows().end || matches!(piece.page, LeafPage::Library(_)) {
+        if piece.rows.end <= self.rows().end
+            || matches!(piece.page, LeafPage::Library(_))
+            || !self.context.stops_early
+        {
             return Ok(None);
         }
         let info = &self.block.schema.leaves()[leaf];
         let (rank, rest) = place(&info.path);
-        let element = if rest.starts_with("Attrs.") { rank + 1 } else { rank };
-        let index =
-            self.index(leaf, piece, Ranks { owner: rank, element, max_def: info.max_def })?;
+        let ranks = match rest.starts_with("Attrs.") {
+            true => Ranks::of_attributes(rank, info.max_def),
+            false => Ranks::of_rows(rank, info.max_def),
+        };
+        let index = self.index(leaf, piece, ranks)?;
         Ok(Some(index.values_to((self.rows().end - piece.rows.start) as usize)))
     }
 

@@ -18,8 +18,9 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
+use traceql_language::analyze::ir::MetricsFunction;
 
-use super::compare::Comparer;
+use super::compare::{CompareMerge, Comparer};
 use super::merge::{Merge, fill_exemplars};
 use super::observe::{Budget, Observer};
 use super::query::Observed;
@@ -219,7 +220,19 @@ impl ExecutionPlan for MetricsMergeExec {
         let observed = self.spec.observed().map_err(external)?;
         let partitions = spawn_partitions(&self.input, &context)?;
         let n_exemplars = self.spec.n_exemplars as usize;
-        let mut merge = Merge::new(observed, self.spec.axis(), n_exemplars, budget(&run, 1));
+        let (axis, budget) = (self.spec.axis(), budget(&run, 1));
+        if let MetricsFunction::Compare { top_n, .. } = observed.function {
+            let mut merge = CompareMerge::new(axis, top_n, budget);
+            return Ok(when_done(async move {
+                for batches in join(partitions).await? {
+                    for batch in batches {
+                        merge.add(&batch)?;
+                    }
+                }
+                wire::encode(merge.finish().iter().map(wire::SeriesMessage::from))
+            }));
+        }
+        let mut merge = Merge::new(observed, axis, n_exemplars, budget);
         Ok(when_done(async move {
             for batches in join(partitions).await? {
                 for batch in batches {

@@ -89,6 +89,11 @@ impl Values {
         self.labels.get(number as usize)
     }
 
+    /// The labels of all values, by their numbers.
+    pub(super) fn labels(&self) -> &[LabelValue] {
+        &self.labels
+    }
+
     /// Bytes held, roughly.
     pub(super) fn size_bytes(&self) -> usize {
         self.size_bytes + self.tables.iter().map(|(_, codes)| codes.len() * 4).sum::<usize>()
@@ -201,15 +206,42 @@ impl Values {
         let tables = self.tables_of(column);
         let by_code = tables.len() == column.tables.len();
         let mut cursor = Cursor::new(column);
+        // Neighbours often share a row: spans of one resource.
+        let mut last: Option<(u32, Option<u32>)> = None;
         rows.map(|row| {
-            let cell = cursor.get(row?)?;
-            Some(if by_code {
-                self.number_of_cell(column, &tables, cell)
-            } else {
-                self.number(&Val::attribute(column.resolve(cell)))
-            })
+            let row = row?;
+            if let Some((known, number)) = last
+                && known == row
+            {
+                return number;
+            }
+            let number = cursor.get(row).map(|cell| {
+                if by_code {
+                    self.number_of_cell(column, &tables, cell)
+                } else {
+                    self.number(&Val::attribute(column.resolve(cell)))
+                }
+            });
+            last = Some((row, number));
+            number
         })
         .collect()
+    }
+
+    /// The numbers of all values of an attribute column, in the order of its rows.
+    pub(super) fn numbers_of_column(&mut self, column: &AttributeColumn) -> Vec<u32> {
+        let tables = self.tables_of(column);
+        let by_code = tables.len() == column.tables.len();
+        let cells = column.values.iter();
+        cells
+            .map(|cell| {
+                if by_code {
+                    self.number_of_cell(column, &tables, *cell)
+                } else {
+                    self.number(&Val::attribute(column.resolve(*cell)))
+                }
+            })
+            .collect()
     }
 
     /// The numbers of a field's values on some spans, ascending.

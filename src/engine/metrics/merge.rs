@@ -1,5 +1,5 @@
 //! Partial results of all partitions become series (`metrics.md` section 8): labels completed, rates
-//! divided, quantiles interpolated, `compare()` trimmed, once and at the end.
+//! divided, quantiles interpolated, once and at the end. `compare()` has a merge of its own.
 
 use arrow::array::RecordBatch;
 use datafusion::common::HashMap;
@@ -12,9 +12,7 @@ use super::observe::{Budget, text_label};
 use super::query::Observed;
 use super::state::State;
 use super::wire::{self, LabelMessage, PartialMessage};
-use super::{
-    Exemplar, Label, LabelValue, Samples, Series, TimeAxis, buckets, compare, series_order,
-};
+use super::{Exemplar, Label, LabelValue, Samples, Series, TimeAxis, buckets, series_order};
 use crate::error::Result;
 
 /// Adds partial results up.
@@ -93,9 +91,7 @@ impl Merge {
     fn complete(&self, mut labels: Vec<Label>) -> Vec<Label> {
         let of_its_own = matches!(
             self.observed.function,
-            MetricsFunction::QuantileOverTime { .. }
-                | MetricsFunction::HistogramOverTime(_)
-                | MetricsFunction::Compare { .. }
+            MetricsFunction::QuantileOverTime { .. } | MetricsFunction::HistogramOverTime(_)
         );
         if labels.is_empty() && !of_its_own {
             labels.push(match self.observed.by.first() {
@@ -141,9 +137,6 @@ impl Merge {
                 }
             }
             finished.extend(of_series);
-        }
-        if let MetricsFunction::Compare { top_n, .. } = &self.observed.function {
-            compare::keep_top(&mut finished, *top_n);
         }
         finished.retain(|series| !series.samples.all_absent());
         finished.iter_mut().for_each(|series| by_time(&mut series.exemplars));
@@ -230,8 +223,7 @@ impl Merge {
         match self.observed.function {
             MetricsFunction::Rate
             | MetricsFunction::CountOverTime
-            | MetricsFunction::HistogramOverTime(_)
-            | MetricsFunction::Compare { .. } => Exemplar { value: f64::NAN, ..exemplar },
+            | MetricsFunction::HistogramOverTime(_) => Exemplar { value: f64::NAN, ..exemplar },
             _ => exemplar,
         }
     }

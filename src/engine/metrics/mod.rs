@@ -165,15 +165,19 @@ impl LabelValue {
 /// values by type and then as text.
 #[must_use]
 pub fn series_order(a: &[Label], b: &[Label]) -> Ordering {
-    let value = |a: &LabelValue, b: &LabelValue| match (a, b) {
-        (LabelValue::String(a), LabelValue::String(b)) => a.cmp(b),
-        _ => a.rank().cmp(&b.rank()).then_with(|| a.to_text().cmp(&b.to_text())),
-    };
     a.len().cmp(&b.len()).then_with(|| {
         a.iter()
             .zip(b)
-            .map(|(a, b)| a.name.cmp(&b.name).then_with(|| value(&a.value, &b.value)))
+            .map(|(a, b)| a.name.cmp(&b.name).then_with(|| value_order(&a.value, &b.value)))
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)
     })
+}
+
+/// Values by type and then as text.
+fn value_order(a: &LabelValue, b: &LabelValue) -> Ordering {
+    match (a, b) {
+        (LabelValue::String(a), LabelValue::String(b)) => a.cmp(b),
+        _ => a.rank().cmp(&b.rank()).then_with(|| a.to_text().cmp(&b.to_text())),
+    }
 }

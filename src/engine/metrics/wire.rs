@@ -99,6 +99,13 @@ pub(super) struct LabelMessage {
     value: Option<OneValue>,
 }
 
+/// A label's value by itself.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ValueMessage {
+    #[prost(oneof = "OneValue", tags = "2, 3, 4, 5")]
+    value: Option<OneValue>,
+}
+
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum OneValue {
     #[prost(string, tag = "2")]
@@ -141,26 +148,47 @@ pub(super) struct SeriesMessage {
 
 impl From<&Label> for LabelMessage {
     fn from(label: &Label) -> Self {
-        let value = match &label.value {
-            LabelValue::String(v) => OneValue::String(v.clone()),
-            LabelValue::Int(v) => OneValue::Int(*v),
-            LabelValue::Float(v) => OneValue::Float(*v),
-            LabelValue::Bool(v) => OneValue::Bool(*v),
-        };
-        Self { name: label.name.clone(), value: Some(value) }
+        Self { name: label.name.clone(), value: Some((&label.value).into()) }
+    }
+}
+
+impl From<&LabelValue> for OneValue {
+    fn from(value: &LabelValue) -> Self {
+        match value {
+            LabelValue::String(v) => Self::String(v.clone()),
+            LabelValue::Int(v) => Self::Int(*v),
+            LabelValue::Float(v) => Self::Float(*v),
+            LabelValue::Bool(v) => Self::Bool(*v),
+        }
+    }
+}
+
+impl From<OneValue> for LabelValue {
+    fn from(value: OneValue) -> Self {
+        match value {
+            OneValue::String(v) => Self::String(v),
+            OneValue::Int(v) => Self::Int(v),
+            OneValue::Float(v) => Self::Float(v),
+            OneValue::Bool(v) => Self::Bool(v),
+        }
+    }
+}
+
+impl From<&LabelValue> for ValueMessage {
+    fn from(value: &LabelValue) -> Self {
+        Self { value: Some(value.into()) }
+    }
+}
+
+impl From<ValueMessage> for LabelValue {
+    fn from(message: ValueMessage) -> Self {
+        message.value.map_or_else(|| Self::String(String::new()), Into::into)
     }
 }
 
 impl From<LabelMessage> for Label {
     fn from(message: LabelMessage) -> Self {
-        let value = match message.value {
-            Some(OneValue::Int(v)) => LabelValue::Int(v),
-            Some(OneValue::Float(v)) => LabelValue::Float(v),
-            Some(OneValue::Bool(v)) => LabelValue::Bool(v),
-            Some(OneValue::String(v)) => LabelValue::String(v),
-            None => LabelValue::String(String::new()),
-        };
-        Self { name: message.name, value }
+        Self { name: message.name, value: ValueMessage { value: message.value }.into() }
     }
 }
 

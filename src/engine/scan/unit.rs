@@ -63,6 +63,7 @@ impl UnitRunner {
             pruning: spec.pruning,
             library_reader: spec.library_reader,
             checksums: true,
+            stops_early: spec.ordered,
         };
         let blocks =
             spec.blocks.iter().map(|block| block.open(&runtime)).collect::<Result<Vec<_>>>()?;

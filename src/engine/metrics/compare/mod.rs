@@ -2,27 +2,30 @@
 //! spans and on all others. Attributes of resources, scopes and traces are counted once a run of
 //! spans that share them, not once a span.
 
-use std::collections::HashMap as StdHashMap;
+mod merge;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use traceql_blocks::read::mask::Mask;
-use traceql_blocks::read::values::ValueRef;
+use traceql_blocks::read::values::{AttributeColumn, ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{Field, FieldName, Intrinsic, MetricsFunction};
 
-use super::cells::{Accumulator as _, Count, Table};
+use super::cells::{Count, Table};
 use super::groups::{MISSING, Values};
-use super::observe::{Budget, Observations, Starts, all, matched, text_label};
+use super::observe::{Budget, Observations, Starts, all, matched};
 use super::query::Observed;
 use super::weight::weight;
-use super::wire::{self, CellsMessage, PartialMessage};
-use super::{Label, LabelValue, Series, TimeAxis, series_order};
+use super::{TimeAxis, wire};
 use crate::error::Result;
 use crate::evaluate::compile::{Filter, columns_of, field_level};
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
+pub(super) use merge::CompareMerge;
+use merge::{AttributeMessage, SideMessage};
 
 /// Intrinsics that are compared; others differ on every span, or are times.
 const INTRINSICS: [Intrinsic; 9] = [
@@ -51,7 +54,7 @@ pub(crate) struct Comparer {
     /// Event and link fields the query filters on: those alone are compared.
     children: Vec<Field>,
     attributes: Vec<Compared>,
-    by_name: StdHashMap<String, usize>,
+    by_name: HashMap<String, usize>,
     table: Table<Count>,
     n_series: u32,
     budget: Budget,
@@ -108,7 +111,7 @@ impl Comparer {
             extrapolate: observed.extrapolate,
             children,
             attributes: Vec::new(),
-            by_name: StdHashMap::new(),
+            by_name: HashMap::new(),
             table: Table::new(axis.n_intervals),
             n_series: 0,
             budget,
@@ -130,17 +133,34 @@ impl Comparer {
         self.attributes.len() - 1
     }
 
-    /// Counts the values that runs have of one attribute.
+    /// Counts the values that runs have of one field.
     fn count(&mut self, name: &str, reader: &FieldReader, runs: &[Run]) {
         let at = self.attribute(name);
         let spans: Vec<u32> = runs.iter().map(|run| run.span).collect();
-        let Compared { values, series, totals, .. } = &mut self.attributes[at];
-        let numbers = values.numbers(reader, &spans);
+        let numbers = self.attributes[at].values.numbers(reader, &spans);
+        self.add(at, runs.iter().zip(numbers));
+    }
+
+    /// Counts the values of an attribute on its rows; `run_of` leads from a row to its runs.
+    fn count_column(&mut self, name: &str, column: &AttributeColumn, runs: &[Run], run_of: &Runs) {
+        let at = self.attribute(name);
+        let numbers = self.attributes[at].values.numbers_of_column(column);
+        let of_rows = column.rows.iter().zip(numbers);
+        self.add(
+            at,
+            of_rows.flat_map(|(row, number)| {
+                run_of.of(*row, runs).iter().map(move |run| (run, number))
+            }),
+        );
+    }
+
+    fn add<'a>(&mut self, attribute: usize, found: impl Iterator<Item = (&'a Run, u32)>) {
+        let Compared { series, totals, .. } = &mut self.attributes[attribute];
         let mut next = || {
             self.n_series += 1;
             self.n_series - 1
         };
-        for (run, number) in runs.iter().zip(numbers).filter(|(_, number)| *number != MISSING) {
+        for (run, number) in found.filter(|(_, number)| *number != MISSING) {
             let side = usize::from(run.side);
             let (number, of_side) = (number as usize, &mut series[side]);
             if of_side.len() <= number {
@@ -157,35 +177,22 @@ impl Comparer {
         }
     }
 
-    /// What was counted, a row a series.
+    /// What was counted, a row an attribute.
     pub(super) fn finish(&self) -> Result<Vec<RecordBatch>> {
-        let rows = self.attributes.iter().flat_map(|attribute| {
-            let sides = SIDES.iter().zip(&attribute.series).zip(attribute.totals);
-            sides.flat_map(move |(((side, total_side), series), total)| {
-                let of_values = (0_u32..).zip(series).filter(|(_, series)| **series != MISSING);
-                let values = of_values.filter_map(move |(number, series)| {
-                    let value = attribute.values.label(number)?.clone();
-                    let labels = [text_label(META, side), Label::new(&*attribute.name, value)];
-                    Some(self.row(&labels, *series))
-                });
-                let labels = [text_label(META, total_side), text_label(&attribute.name, "nil")];
-                values.chain((total != MISSING).then(|| self.row(&labels, total)))
-            })
-        });
-        wire::encode(rows)
-    }
-
-    fn row(&self, labels: &[Label; 2], series: u32) -> PartialMessage {
-        let mut cells = CellsMessage::default();
-        for (interval, count) in self.table.cells(series).filter(|(_, count)| !count.is_empty()) {
-            cells.intervals.push(interval);
-            cells.a.push(count.0);
-        }
-        PartialMessage {
-            labels: labels.iter().map(Into::into).collect(),
-            cells: vec![cells],
-            exemplars: Vec::new(),
-        }
+        wire::encode(self.attributes.iter().map(|attribute| {
+            let values = attribute.values.labels().iter().map(Into::into).collect();
+            let sides = attribute.series.iter().zip(attribute.totals).map(|(series, total)| {
+                let mut side = SideMessage::default();
+                for (number, series) in (0_u32..).zip(series).filter(|(_, row)| **row != MISSING) {
+                    side.push(Some(number), self.table.cells(*series));
+                }
+                if total != MISSING {
+                    side.push(None, self.table.cells(total));
+                }
+                side
+            });
+            AttributeMessage { name: attribute.name.clone(), values, sides: sides.collect() }
+        }))
     }
 
     fn check_size(&mut self) -> Result<()> {
@@ -233,7 +240,13 @@ impl Sink for Comparer {
             .map(|field| batch.standing_in(field, |level| batch.satisfying_children(level)))
             .collect());
         let attributes = all([Level::Span, Level::Resource, Level::Scope]
-            .map(|level| batch.data.attributes(level, &batch.traces))
+            .map(|level| {
+                let rows = match level {
+                    Level::Span => spans.as_ref().clone(),
+                    level => Mask::all(batch.data.n_rows(level)?),
+                };
+                batch.data.attributes(level, &batch.traces, &rows)
+            })
             .into());
         let (starts, exact, selected) = (starts?, exact.transpose()?, selected?);
         let (weights, intrinsics) = (weights.transpose()?, intrinsics?);
@@ -283,27 +296,64 @@ impl Sink for Comparer {
             self.count(&field.to_string(), reader, &by_span);
         }
         self.children = children_of_query;
+        use traceql_language::ir::AttributeScope as Scope;
+        let structure = &batch.structure;
         let levels = [
-            (traceql_language::ir::AttributeScope::Span, &by_span, None),
+            (Scope::Span, &by_span, Runs::of_spans(&by_span, structure.n_spans())),
             (
-                traceql_language::ir::AttributeScope::Resource,
+                Scope::Resource,
                 &of_resources,
-                Some(&batch.structure.span_resource),
+                Runs::of_owners(&of_resources, &structure.span_resource, structure.n_resources()),
             ),
             (
-                traceql_language::ir::AttributeScope::Instrumentation,
+                Scope::Instrumentation,
                 &of_scopes,
-                Some(&batch.structure.span_scope),
+                Runs::of_owners(&of_scopes, &structure.span_scope, structure.n_scopes()),
             ),
         ];
-        for ((scope, runs, map), columns) in levels.into_iter().zip(attributes) {
+        for ((scope, runs, run_of), columns) in levels.into_iter().zip(attributes) {
             for (key, data) in columns {
-                let name = Field::attribute(scope, key).to_string();
-                let reader = FieldReader::Attribute { data, map: map.cloned() };
-                self.count(&name, &reader, runs);
+                if let ColumnData::Attribute(column) = &*data {
+                    let name = Field::attribute(scope, key).to_string();
+                    self.count_column(&name, column, runs, &run_of);
+                }
             }
         }
         self.check_size().map_err(Stop::Query)
+    }
+}
+
+/// The runs of each row of a level, which lie together.
+struct Runs {
+    /// First run of each row, and the number of runs. Rows without runs are empty.
+    first: Vec<u32>,
+}
+
+impl Runs {
+    fn of_spans(runs: &[Run], n_rows: usize) -> Self {
+        Self::new(runs, n_rows, |run| run.span as usize)
+    }
+
+    fn of_owners(runs: &[Run], owners: &[u32], n_rows: usize) -> Self {
+        Self::new(runs, n_rows, |run| owners[run.span as usize] as usize)
+    }
+
+    /// Runs ascend by their rows.
+    fn new(runs: &[Run], n_rows: usize, row: impl Fn(&Run) -> usize) -> Self {
+        let mut first = Vec::with_capacity(n_rows + 1);
+        for (at, run) in (0_u32..).zip(runs) {
+            first.resize((row(run) + 1).max(first.len()), at);
+        }
+        first.resize(n_rows + 1, u32::try_from(runs.len()).unwrap_or(u32::MAX));
+        Self { first }
+    }
+
+    fn of<'a>(&self, row: u32, runs: &'a [Run]) -> &'a [Run] {
+        let row = row as usize;
+        match (self.first.get(row), self.first.get(row + 1)) {
+            (Some(start), Some(end)) => &runs[*start as usize..*end as usize],
+            _ => &[],
+        }
     }
 }
 
@@ -326,33 +376,4 @@ fn merged(spans: &[Run], owners: &[u32]) -> Vec<Run> {
         }
     }
     runs
-}
-
-/// Of each attribute and side the values that occur most; of equal ones those first in the order of
-/// answers (section 0, row 12).
-pub(super) fn keep_top(series: &mut Vec<Series>, top_n: u32) {
-    let is_total = |series: &Series| {
-        matches!(series.labels.first(), Some(Label { value: LabelValue::String(side), .. })
-            if SIDES.iter().any(|(_, total)| total == side))
-    };
-    let mut groups: StdHashMap<(String, String), Vec<(f64, usize)>> = StdHashMap::new();
-    for (at, series) in series.iter().enumerate().filter(|(_, series)| !is_total(series)) {
-        let [side, attribute] = series.labels.as_slice() else { continue };
-        let sum = series.samples.present().map(|(_, value)| value).sum();
-        let group = (side.value.to_text(), attribute.name.clone());
-        groups.entry(group).or_default().push((sum, at));
-    }
-    let mut dropped = Mask::none(series.len());
-    #[expect(clippy::iter_over_hash_type, reason = "groups are trimmed apart from each other")]
-    for group in groups.values_mut() {
-        group.sort_by(|a, b| {
-            b.0.total_cmp(&a.0).then_with(|| series_order(&series[a.1].labels, &series[b.1].labels))
-        });
-        group.iter().skip(top_n as usize).for_each(|(_, at)| dropped.set(*at));
-    }
-    let mut at = 0;
-    series.retain(|_| {
-        at += 1;
-        !dropped.get(at - 1)
-    });
 }
