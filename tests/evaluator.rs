@@ -234,6 +234,22 @@ fn one_event_satisfies_all_conditions_of_a_filter() {
 }
 
 #[test]
+fn a_condition_in_by_groups_what_a_filter_with_it_keeps() {
+    check(&[
+        ("{ } | by(event.k = 1)", "acdeop b"),
+        ("{ } | by(event.k = 2)", "acdeop b"),
+        ("{ } | by(event:name = \"first\" && event.k = 2)", "abcdeop"),
+        ("{ } | by(event:name = \"second\" && event.k = 2)", "acdeop b"),
+        // Some event of `b` is another; where there is none, the comparison is false.
+        ("{ } | by(!(event.k = 1))", "abcdeop"),
+        ("{ } | by(event.k = nil)", "acdeop b"),
+        ("{ } | by(link:spanID != nil)", "abdeop c"),
+        // What is no condition is one value a span: that of the first event that has it.
+        ("{ } | by(event.k) | { event.k = 2 }", "b"),
+    ]);
+}
+
+#[test]
 fn ids_are_normalised() {
     check(&[
         ("{ trace:id = \"ab\" && name = \"a\" }", "a"),

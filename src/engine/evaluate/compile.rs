@@ -60,7 +60,7 @@ pub(crate) enum SpansetNode {
     Operation { left: Box<Self>, op: SpansetOp, right: Box<Self> },
 }
 
-/// The body of `{ … }`.
+/// The body of `{ … }`, or a condition whose outcome is a value, as in `by(event.k = 1)`.
 #[derive(Debug)]
 pub(crate) struct Filter {
     pub(crate) body: BoolNode,
@@ -99,7 +99,7 @@ pub(crate) enum ValueNode {
     Field(usize),
     Negate(Box<Self>),
     Arithmetic { left: Box<Self>, op: Arithmetic, right: Box<Self> },
-    Bool(Box<BoolNode>),
+    Bool(Box<Filter>),
 }
 
 /// A number computed from a spanset.
@@ -429,7 +429,7 @@ impl Compiler {
                 op: *op,
                 right: Box::new(self.value(right)?),
             },
-            _ => ValueNode::Bool(Box::new(self.bool(expr)?)),
+            _ => ValueNode::Bool(Box::new(self.filter(expr)?)),
         })
     }
 

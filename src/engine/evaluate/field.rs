@@ -100,6 +100,25 @@ impl<'a> Batch<'a> {
         Ok(mask)
     }
 
+    /// A condition as a value. Outside a filter rows are spans, and it is judged as a filter judges
+    /// it (5.10): true if some event (link) makes it true, else false if some makes it false.
+    fn outcome(&self, filter: &Filter, rows: &Rows) -> Demand<Truth> {
+        let is_inside = rows.spans.is_some();
+        if is_inside || !(filter.over_events || filter.over_links) {
+            return self.bool(&filter.body, rows);
+        }
+        let rows = self.rows(filter.over_events, filter.over_links)?;
+        let by_row = self.bool(&filter.body, &rows)?;
+        let by_span = |by_row: &Mask| {
+            let mut mask = Mask::none(self.n_spans());
+            by_row.ones().for_each(|row| mask.set(rows.span_of(row)));
+            mask
+        };
+        let (yes, mut no) = (by_span(&by_row.yes), by_span(&by_row.no));
+        no.and_not(&yes);
+        Ok(Truth { yes, no })
+    }
+
     /// One row per span.
     pub(crate) fn span_rows(&self) -> Rows {
         Rows { spans: None, events: None, links: None, n: self.n_spans() }
@@ -440,7 +459,7 @@ impl<'a> Batch<'a> {
                 let (left, right) = (self.reader(left, rows), self.reader(right, rows));
                 Reader::Arithmetic { left: Box::new(left?), op: *op, right: Box::new(right?) }
             }
-            ValueNode::Bool(node) => Reader::Bool(self.bool(node, rows)?),
+            ValueNode::Bool(filter) => Reader::Bool(self.outcome(filter, rows)?),
         })
     }
 

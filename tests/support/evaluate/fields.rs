@@ -34,7 +34,7 @@ pub(crate) enum Reading<'t> {
     /// In a filter: one event and one link, the same for all conditions (5.10); none if the span
     /// has none, and then event or link fields are nil and not even `= nil` holds.
     One(Option<&'t Event>, Option<&'t Link>),
-    /// Elsewhere: the first that has the field.
+    /// Elsewhere: for a field the first that has it; for a condition as in a filter, any.
     First,
 }
 
@@ -74,6 +74,9 @@ pub(crate) fn readings(span: &Span) -> Vec<Reading<'_>> {
 
 /// Section 5: the value of an expression at a place.
 pub(crate) fn evaluate(place: Place<'_>, expression: &FieldExpr) -> Value {
+    if matches!(place.reading, Reading::First) && is_condition(expression) {
+        return some_reading(place, expression);
+    }
     match expression {
         FieldExpr::Static(literal) => values::literal(literal),
         FieldExpr::Field(field) => operand(place, field),
@@ -96,6 +99,36 @@ pub(crate) fn evaluate(place: Place<'_>, expression: &FieldExpr) -> Value {
         FieldExpr::Exists(operand) => Value::Bool(exists(place, operand)),
         FieldExpr::Missing(operand) => Value::Bool(missing(place, operand)),
     }
+}
+
+/// Whether an expression says something true or false rather than naming a value.
+fn is_condition(expression: &FieldExpr) -> bool {
+    match expression {
+        FieldExpr::Static(_)
+        | FieldExpr::Field(_)
+        | FieldExpr::Negate(_)
+        | FieldExpr::Arithmetic { .. } => false,
+        FieldExpr::Not(_)
+        | FieldExpr::And(..)
+        | FieldExpr::Or(..)
+        | FieldExpr::Compare { .. }
+        | FieldExpr::Match { .. }
+        | FieldExpr::Exists(_)
+        | FieldExpr::Missing(_) => true,
+    }
+}
+
+/// 5.10, for a condition outside filters: true if one event and one link make it true, so that
+/// `by(event.k = 1)` tells apart what `{ event.k = 1 }` keeps; else false if some make it false.
+fn some_reading(place: Place<'_>, condition: &FieldExpr) -> Value {
+    let outcomes: Vec<Value> = readings(place.forest.spans[place.span].span)
+        .into_iter()
+        .map(|reading| evaluate(Place { reading, ..place }, condition))
+        .collect();
+    [Value::Bool(true), Value::Bool(false)]
+        .into_iter()
+        .find(|outcome| outcomes.contains(outcome))
+        .unwrap_or(Value::Nil)
 }
 
 /// 5.7.

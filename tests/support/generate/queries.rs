@@ -102,24 +102,13 @@ fn filter(dice: &mut Dice, words: &Vocabulary) -> String {
 /// `by(…)`.
 fn by(dice: &mut Dice, words: &Vocabulary) -> String {
     let key = match dice.below(6) {
-        0 => span_condition(dice, words),
+        0 => condition(dice, words, 1),
         1 => numeric(dice, words),
         2 => intrinsic(dice),
         _ => attribute(dice, words),
     };
     // A literal alone names no span data and is refused.
     format!("by({key})")
-}
-
-/// A comparison that reads no event and no link. Which of several a comparison outside filters looks
-/// at is not asked here.
-fn span_condition(dice: &mut Dice, words: &Vocabulary) -> String {
-    loop {
-        let condition = comparison(dice, words);
-        if !condition.contains("event") && !condition.contains("link") {
-            return condition;
-        }
-    }
 }
 
 /// `select(…)`.
