@@ -9,5 +9,6 @@ mod metrics_examples;
 mod oracle;
 mod readme;
 mod server;
+mod split;
 mod support;
 mod tidy;

@@ -2,6 +2,7 @@
 //! read back from blocks. Nothing here knows the insides of the engine. `proxy` and `servers` belong
 //! to the tests of `src/blocks`.
 
+pub(crate) mod asking;
 pub(crate) mod binary;
 pub(crate) mod data_set;
 pub(crate) mod evaluate;
