@@ -1,5 +1,6 @@
 //! The real binary as a server, asked over HTTP as Tempo's clients ask.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, Read as _};
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use traceql_server::api::protobuf::{SearchResponse, TraceByIdResponse};
 
 use crate::support::golden;
-use crate::support::http::{Answer, RANGE, Server, encoded, exchange};
+use crate::support::http::{Answer, RANGE, Server, encoded, exchange, exchange_body, spans};
 
 fn search(query: &str, more: &str) -> String {
     format!("/api/search?{RANGE}&q={}{more}", encoded(query))
@@ -135,15 +136,6 @@ fn tag_names_and_values_answer_as_recorded() {
     }
 }
 
-/// Every span of a trace's JSON.
-fn spans<'a>(trace: &'a Json, list: &str) -> Vec<&'a Json> {
-    let each = |of: &'a Json, name: &str| of[name].as_array().into_iter().flatten();
-    each(trace, list)
-        .flat_map(|resource_spans| each(resource_spans, "scopeSpans"))
-        .flat_map(|scope_spans| each(scope_spans, "spans"))
-        .collect()
-}
-
 #[test]
 fn a_trace_comes_in_every_version_and_form() {
     let server = Server::start();
@@ -213,6 +205,59 @@ fn spans_of_a_trace_can_be_filtered() {
     let answer = server.json(&format!("/api/v2/traces/{id}?q={}", encoded("{ }")));
     assert_eq!(answer["trace"], whole["trace"]);
     assert_eq!(answer["status"], Json::Null);
+}
+
+#[test]
+fn spans_that_share_an_id_get_one_each() {
+    let fixtures = golden::testdata("blocks/fixtures/vParquet5");
+    let fixtures = fixtures.to_str().expect("UTF-8");
+    let server = Server::start_with(&["--source", fixtures, "--tenant", "synthetic"]);
+    // A client and a server span share an id; the server span names it as its parent already.
+    let path = "/api/v2/traces/ff112e369081b13d328cd57916c2374f";
+    let of_kind = |target: &str, kind: &str| -> Vec<Json> {
+        let trace = server.json(target)["trace"].clone();
+        let spans = spans(&trace, "resourceSpans").into_iter();
+        spans.filter(|span| span["kind"] == kind).cloned().collect()
+    };
+    let clients = of_kind(path, "SPAN_KIND_CLIENT");
+    let servers = of_kind(path, "SPAN_KIND_SERVER");
+    let pair = servers.iter().find_map(|server| {
+        let client = clients.iter().find(|client| client["spanId"] == server["parentSpanId"])?;
+        Some((client, server))
+    });
+    let (client, moved) = pair.expect("the server span is the client's child");
+    assert_ne!(client["spanId"], moved["spanId"]);
+    let whole = server.json(path)["trace"].clone();
+    let all = spans(&whole, "resourceSpans");
+    let ids: BTreeSet<String> = all.iter().map(|span| span["spanId"].to_string()).collect();
+    assert_eq!(ids.len(), all.len());
+    let first = server.json("/api/traces/ff112e369081b13d328cd57916c2374f");
+    assert_eq!(first["batches"], whole["resourceSpans"]);
+
+    // A filter tells the two apart, and the hierarchy is that of the new ids.
+    let filter = encoded(&format!("{{ kind = server && name = {} }}", moved["name"]));
+    let alone = server.json(&format!("{path}?q={filter}"))["trace"].clone();
+    assert!(spans(&alone, "resourceSpans").iter().all(|span| span["kind"] == moved["kind"]));
+    let upward = format!("{path}?q={filter}&keep_hierarchy=true&ancestor_depth=1");
+    assert_eq!(of_kind(&upward, "SPAN_KIND_CLIENT"), std::slice::from_ref(client));
+}
+
+#[test]
+fn parameters_that_only_spare_work_change_no_answer() {
+    let server = Server::start();
+    let (id, _) = recorded("trace").swap_remove(0);
+    for (target, more) in [
+        (format!("/api/v2/traces/{id}?"), "span_pruning=true&span_pruning_min_spans=2"),
+        (format!("/api/v2/search/tags?{RANGE}"), "&maxStaleValues=1"),
+        (format!("/api/v2/search/tag/name/values?{RANGE}"), "&maxStaleValues=1"),
+    ] {
+        let without_cost = |target: &str| {
+            let mut answer = server.json(target);
+            answer.as_object_mut().expect("an object").remove("metrics");
+            answer
+        };
+        assert_eq!(without_cost(&target), without_cost(&format!("{target}{more}")), "{target}");
+    }
 }
 
 #[test]
@@ -377,6 +422,43 @@ fn an_absurdly_long_request_is_refused_and_no_more() {
     let answer = server.get(&format!("/api/search?q={}", "x".repeat(100_000)));
     assert_eq!(answer.status, 414);
     assert_eq!(server.get("/api/echo").text(), "echo\n");
+}
+
+/// The query as a form of its own, the range in the URL.
+fn posted(server: &Server, query: &str) -> Answer {
+    let headers = [
+        ("X-Scope-OrgID", "shop5"),
+        ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"),
+    ];
+    let connection = &mut BufReader::new(server.connect());
+    let body = format!("q={}&limit=7", encoded(query));
+    exchange_body(connection, "POST", &format!("/api/search?{RANGE}&q="), &headers, &body)
+}
+
+#[test]
+fn a_query_too_long_for_a_url_comes_as_a_form() {
+    let server = Server::start();
+    let target = search("{ status = error }", "&limit=7");
+    let expected = server.json(&target)["traces"].clone();
+    assert_eq!(expected.as_array().expect("traces").len(), 7);
+    assert_eq!(posted(&server, "{ status = error }").json(&target)["traces"], expected);
+
+    // As long as a query may be, each byte three of the form.
+    const MOST_BYTES: usize = 128 << 10;
+    let long = |n_bytes: usize| {
+        let query = "{ status = error }";
+        format!("/*{}*/{query}", "*".repeat(n_bytes - query.len() - 4))
+    };
+    assert_eq!(posted(&server, &long(MOST_BYTES)).json(&target)["traces"], expected);
+    let answer = posted(&server, &long(MOST_BYTES + 1));
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("maximum size of 131072 bytes"), "{}", answer.text());
+    assert_eq!(posted(&server, &long(1 << 20)).status, 413);
+    // Bodies of other types are not read, as Tempo reads none.
+    let json = [("X-Scope-OrgID", "shop5"), ("Content-Type", "application/json")];
+    let connection = &mut BufReader::new(server.connect());
+    let answer = exchange_body(connection, "POST", &target, &json, "{\"limit\":1}");
+    assert_eq!(answer.json(&target)["traces"], expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod error;
+mod form;
 mod handler;
 pub mod options;
 mod queue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{HeaderMap, LOCATION};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::serve::ListenerExt as _;
@@ -22,6 +22,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{Engine, EngineConfig};
 
 use crate::error::{Error, Result};
+use crate::form;
 use crate::handler::{Asked, Context};
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::Queue;
@@ -79,7 +80,8 @@ pub async fn serve(
         }),
     });
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server.context), poll)));
-    let router = Router::new().fallback(dispatch).with_state(server);
+    let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
+    let router = Router::new().fallback(dispatch).layer(bounded).with_state(server);
     // Answers are written at once and whole; waiting for more to send would only delay them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let (stopping, stopped) = tokio::sync::oneshot::channel();
@@ -158,14 +160,18 @@ async fn refresh(context: Arc<Context>, poll: Duration) {
 }
 
 async fn dispatch(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let (uri, headers) = (request.uri(), request.headers());
+    let (request, body) = request.into_parts();
+    let (uri, headers) = (&request.uri, &request.headers);
     let accepts_gzip = reply::accepts_gzip(headers);
     if let Some(path) = route::cleaned(uri.path()) {
         return redirect(&path, uri.query());
     }
     let reply = match route::find(uri.path()) {
         Some((Endpoint::Query(query), argument)) => {
-            let asked = server.understand(query, argument, uri.query(), headers);
+            let asked = match form::parameters(&request, body).await {
+                Ok(parameters) => server.understand(query, argument, &parameters, headers),
+                Err(failure) => Err(failure),
+            };
             match asked {
                 Ok(asked) => return server.run(asked, accepts_gzip).await,
                 Err(failure) => failure.into(),
@@ -187,14 +193,14 @@ impl Server {
         &self,
         query: Query,
         argument: &str,
-        parameters: Option<&str>,
+        parameters: &str,
         headers: &HeaderMap,
     ) -> reply::Result<Asked> {
         Ok(Asked {
             query,
             tenants: self.tenants(headers)?,
             argument: decode_path(argument)?.into_owned(),
-            parameters: Parameters::parse(parameters.unwrap_or_default()),
+            parameters: Parameters::parse(parameters),
             form: Form::wanted(headers),
         })
     }

@@ -1,5 +1,5 @@
-//! The real binary as a server: started on a port of its own, asked over HTTP, ended with the test.
-//! What answers are right is for the tests to say.
+//! The real binary as a server of its own for a test, and HTTP spoken to it byte by byte, so that
+//! no client library mends what it sends or gets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,16 +15,22 @@ use super::golden;
 pub(crate) const RANGE: &str = "start=1767225600&end=1767229500";
 
 /// A server of our own on a port of its own; it ends with the test.
+#[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// What it says.
     pub(crate) stderr: BufReader<ChildStderr>,
     address: String,
 }
 
-/// What came back.
+/// What it answers to one request.
+#[derive(Debug)]
 pub(crate) struct Answer {
+    /// HTTP status.
     pub(crate) status: u16,
+    /// By name in lower case.
     pub(crate) headers: BTreeMap<String, String>,
+    /// All of it.
     pub(crate) body: Vec<u8>,
 }
 
@@ -35,6 +41,7 @@ impl Server {
         Self::start_with(&["--source", shop.to_str().expect("UTF-8"), "--multitenant"])
     }
 
+    /// With these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_traceql"))
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -60,6 +67,7 @@ impl Server {
         Self { child, stderr, address }
     }
 
+    /// A connection to it.
     pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.address).expect("the server listens")
     }
@@ -69,10 +77,12 @@ impl Server {
         self.ask("GET", target, &[("X-Scope-OrgID", "shop5")])
     }
 
+    /// One request on a connection of its own.
     pub(crate) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         exchange(&mut BufReader::new(self.connect()), method, target, headers)
     }
 
+    /// Asks as tenant `shop5` for JSON.
     pub(crate) fn json(&self, target: &str) -> Json {
         self.get(target).json(target)
     }
@@ -94,10 +104,12 @@ impl Drop for Server {
 }
 
 impl Answer {
+    /// The body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The body of a success.
     pub(crate) fn json(&self, target: &str) -> Json {
         assert_eq!(self.status, 200, "{target}: {}", self.text());
         assert_eq!(self.headers["content-type"], "application/json");
@@ -112,11 +124,25 @@ pub(crate) fn exchange(
     target: &str,
     headers: &[(&str, &str)],
 ) -> Answer {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n");
+    exchange_body(connection, method, target, headers, "")
+}
+
+/// The same with a body.
+pub(crate) fn exchange_body(
+    connection: &mut BufReader<TcpStream>,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let length = body.len();
+    let mut request =
+        format!("{method} {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n");
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n").expect("a string takes everything");
     }
     request.push_str("\r\n");
+    request.push_str(body);
     connection.get_mut().write_all(request.as_bytes()).expect("the server reads");
     let mut line = || {
         let mut line = String::new();
@@ -136,7 +162,7 @@ pub(crate) fn exchange(
     answer
 }
 
-/// A text as part of a URL.
+/// Percent-encoded for a URL or a form.
 pub(crate) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {
@@ -146,4 +172,13 @@ pub(crate) fn encoded(text: &str) -> String {
         }
         encoded
     })
+}
+
+/// Every span of a trace's JSON.
+pub(crate) fn spans<'a>(trace: &'a Json, list: &str) -> Vec<&'a Json> {
+    let each = |of: &'a Json, name: &str| of[name].as_array().into_iter().flatten();
+    each(trace, list)
+        .flat_map(|resource_spans| each(resource_spans, "scopeSpans"))
+        .flat_map(|scope_spans| each(scope_spans, "spans"))
+        .collect()
 }

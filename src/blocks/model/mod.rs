@@ -3,6 +3,7 @@
 
 pub mod combine;
 pub mod nested_set;
+mod shared_ids;
 pub mod trace;
 
 use std::fmt;

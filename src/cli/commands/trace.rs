@@ -18,8 +18,13 @@ pub(crate) fn run(world: &World, args: &TraceArgs) -> Result<Success> {
     let ended = asking.ask(move |session| async move {
         Ok(session.engine.trace(&session.source, &session.tenants, id, &options).await?)
     });
-    let (trace, told) = split(whole(ended)?);
+    let (mut trace, told) = split(whole(ended)?);
     let format = world.trace_output(args.output);
+    // As OTLP a trace comes as it is stored, to be sent on; otherwise as the API shows it.
+    let is_shown = !matches!(format, TraceFormat::Otlp | TraceFormat::OtlpProto);
+    if let (Some(trace), true) = (&mut trace, is_shown) {
+        trace.separate_shared_ids();
+    }
     to_stdout(|out| match (&trace, format) {
         (trace, TraceFormat::Json) => {
             let partial = told.partial.as_deref();

@@ -3,14 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::model::{Span, Trace, TraceId};
 use traceql_engine::QueryOptions;
+use traceql_engine::search::Value;
 use traceql_language::TypedQuery;
 
 use super::trace::id_text;
 use super::{Asked, Context};
 use crate::reply::{Failure, Result};
 use crate::request::{BadRequest, Parameters};
+
+/// A matching span, by what tells it from others of its trace: its id as stored, and its kind.
+pub(super) type Match = (Vec<u8>, i32);
 
 /// What to keep of a trace.
 #[derive(Debug)]
@@ -39,15 +43,16 @@ impl SpanFilter {
         Ok(Self { canonical: query.canonical, ancestors, descendants })
     }
 
-    /// The ids of the matching spans.
+    /// The matching spans.
     pub(super) async fn matches(
         &self,
         context: &Context,
         asked: &Asked,
         id: TraceId,
         options: &QueryOptions,
-    ) -> Result<BTreeSet<Vec<u8>>> {
-        let text = format!("{{ trace:id = \"{}\" }} | {}", id_text(id), self.canonical);
+    ) -> Result<BTreeSet<Match>> {
+        let filter = &self.canonical;
+        let text = format!("{{ trace:id = \"{}\" }} | {filter} | select(kind)", id_text(id));
         let query = context.compile_own(&text)?;
         let options = QueryOptions { limit: 1, spans_per_spanset: 0, ..options.clone() };
         let search = context.engine.search(&context.source, &asked.tenants, &query, &options, None);
@@ -56,12 +61,31 @@ impl SpanFilter {
             return Err(Failure::partial(reason));
         }
         let spansets = outcome.answer.traces.into_iter().flat_map(|trace| trace.spansets);
-        Ok(spansets.flat_map(|spanset| spanset.spans).map(|span| span.span_id).collect())
+        let spans = spansets.flat_map(|spanset| spanset.spans);
+        Ok(spans
+            .map(|span| {
+                let kind = span.attributes.iter().find_map(|attribute| match attribute.value {
+                    Value::Kind(kind) => Some(kind as i32),
+                    _ => None,
+                });
+                (span.span_id, kind.unwrap_or_default())
+            })
+            .collect())
     }
 
-    /// Removes the spans that neither match nor belong to the context of one that does. Says
-    /// whether any were removed.
-    pub(super) fn keep(&self, trace: &mut Trace, matched: &BTreeSet<Vec<u8>>) -> bool {
+    /// Removes the spans that neither match nor belong to the context of one that does, and gives
+    /// spans that share an id one each. Says whether any were removed.
+    pub(super) fn keep(&self, trace: &mut Trace, matched: &BTreeSet<Match>) -> bool {
+        let is_match = |span: &Span| {
+            // Kinds that OTLP does not know are unspecified to the language.
+            let kind = if (0..=5).contains(&span.kind) { span.kind } else { 0 };
+            matched.contains(&(span.span_id.clone(), kind))
+        };
+        let matched: Vec<bool> = trace.spans().map(|place| is_match(place.span)).collect();
+        trace.separate_shared_ids();
+        let ids = trace.spans().map(|place| place.span.span_id.clone());
+        let matched: BTreeSet<Vec<u8>> =
+            ids.zip(matched).filter_map(|(id, matched)| matched.then_some(id)).collect();
         let mut parents: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
         let mut children: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
         for span in trace.spans().map(|place| place.span) {
@@ -94,7 +118,7 @@ impl SpanFilter {
 
 #[cfg(test)]
 mod tests {
-    use traceql_blocks::model::{ResourceSpans, ScopeSpans, Span};
+    use traceql_blocks::model::{ResourceSpans, ScopeSpans};
     use traceql_language::{Dialect, compile};
 
     use super::*;
@@ -115,7 +139,7 @@ mod tests {
         let query = compile("{ name = \"x\" }", Dialect::Default).unwrap();
         let filter = SpanFilter::new(query, &Parameters::parse(parameters)).unwrap();
         let mut trace = trace();
-        assert!(filter.keep(&mut trace, &BTreeSet::from([vec![3]])));
+        assert!(filter.keep(&mut trace, &BTreeSet::from([(vec![3], 0)])));
         trace.spans().map(|place| place.span.span_id[0].to_string()).collect()
     }
 
@@ -127,6 +151,23 @@ mod tests {
         assert_eq!(kept("ancestor_depth=1"), "3");
         assert_eq!(kept("match_depth=1"), "34");
         assert_eq!(kept("match_depth=-1&keep_hierarchy=1"), "1234");
+    }
+
+    #[test]
+    fn of_two_spans_with_one_id_the_matching_one_is_kept() {
+        let mut trace = trace();
+        let spans = &mut trace.resource_spans[0].scope_spans[0].spans;
+        spans[2].kind = 3;
+        spans.push(Span { kind: 2, ..spans[2].clone() });
+        let query = compile("{ kind = server }", Dialect::Default).unwrap();
+        let filter = SpanFilter::new(query, &Parameters::default()).unwrap();
+        assert!(filter.keep(&mut trace, &BTreeSet::from([(vec![3], 2)])));
+        let kept: Vec<_> = trace.spans().map(|place| place.span).collect();
+        let one = 1_u64.to_be_bytes();
+        assert_eq!(
+            (kept.len(), &kept[0].span_id[..], &kept[0].parent_span_id[..]),
+            (1, &one[..], &[3][..])
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Names and values of attributes, in both versions.
+//! Names and values of attributes, in both versions. `maxStaleValues` is taken and ignored: it asks
+//! to stop early where little new is found, and the whole answer is never wrong (`api.md` 2.4).
 
 use std::collections::BTreeSet;
 

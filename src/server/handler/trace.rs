@@ -13,16 +13,19 @@ use crate::request::{BadRequest, Parameters, time, trace_id};
 impl Context {
     pub(super) async fn trace_v1(&self, asked: &Asked) -> Result<Reply> {
         let (_, outcome) = self.find_trace(asked).await?;
-        let outcome = self.whole(outcome)?;
-        let Some(trace) = &outcome.answer else {
+        let mut outcome = self.whole(outcome)?;
+        let Some(trace) = &mut outcome.answer else {
             return Ok(Reply::text(StatusCode::NOT_FOUND, ""));
         };
+        trace.separate_shared_ids();
         Ok(match asked.form {
             Form::Protobuf => Reply::protobuf(&protobuf::trace(Some(trace))),
             Form::Json | Form::Llm => Reply::json(json::trace_v1_response(trace)),
         })
     }
 
+    /// `span_pruning` and its parameters are taken and ignored, as by a Tempo that does not enable
+    /// it, which is the default.
     pub(super) async fn trace_v2(&self, asked: &Asked) -> Result<Reply> {
         let filter = match asked.parameters.get("q") {
             Some(text) => Some(SpanFilter::new(self.compile(text)?, &asked.parameters)?),
@@ -31,13 +34,17 @@ impl Context {
         let (options, mut outcome) = self.find_trace(asked).await?;
         self.log_warnings(&outcome.warnings);
         let mut reasons: Vec<String> = outcome.partial.take().into_iter().collect();
-        if let (Some(filter), Some(trace)) = (filter, &mut outcome.answer) {
-            let matched = filter.matches(self, asked, trace.id, &options).await?;
-            if filter.keep(trace, &matched) {
-                let reason =
-                    "Trace filtered, only a subset of spans matching the filter is returned";
-                reasons.push(reason.to_owned());
+        match (filter, &mut outcome.answer) {
+            (Some(filter), Some(trace)) => {
+                let matched = filter.matches(self, asked, trace.id, &options).await?;
+                if filter.keep(trace, &matched) {
+                    let reason =
+                        "Trace filtered, only a subset of spans matching the filter is returned";
+                    reasons.push(reason.to_owned());
+                }
             }
+            (None, Some(trace)) => trace.separate_shared_ids(),
+            (_, None) => {}
         }
         let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let (trace, stats) = (outcome.answer.as_ref(), &outcome.stats);
