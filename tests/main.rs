@@ -6,6 +6,7 @@ mod evaluator;
 mod golden;
 mod metrics_evaluator;
 mod metrics_examples;
+mod memory;
 mod oracle;
 mod readme;
 mod server;

@@ -71,6 +71,22 @@ pub enum Error {
         /// The limit.
         limit_bytes: u64,
     },
+    /// What has to be held at once does not fit the memory that the reader was given.
+    #[error(
+        "{what} of {key} takes {needed_bytes} bytes, more than the {share_bytes} there are for it"
+    )]
+    Memory {
+        /// The object's key.
+        key: String,
+        /// Which part of it.
+        what: String,
+        /// What it takes, as far as was counted.
+        needed_bytes: u64,
+        /// What one reader may hold: its share of `limit_bytes`.
+        share_bytes: u64,
+        /// The limit that was set.
+        limit_bytes: u64,
+    },
 }
 
 /// The crate's result.

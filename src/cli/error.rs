@@ -156,8 +156,9 @@ impl From<engine::Error> for Error {
                 Self::usage(message).hint("grammar/compatibility.md lists what is supported")
             }
             Engine::Timeout(after) => Self::timeout(after),
-            Engine::Memory { .. } => Self::new(Kind::Failed, message)
-                .hint("allow more with --memory, or use a smaller --limit"),
+            Engine::Memory { .. } => {
+                Self::new(Kind::Failed, message).hint("allow more with --memory, or ask for less")
+            }
             _ => Self::new(Kind::Failed, message),
         }
     }

@@ -21,7 +21,7 @@ pub enum Error {
     Axis(#[from] crate::metrics::AxisError),
     /// Storage failed or is corrupt.
     #[error(transparent)]
-    Storage(#[from] traceql_blocks::Error),
+    Storage(traceql_blocks::Error),
     /// The time given is over.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -36,6 +36,20 @@ pub enum Error {
     /// We have a bug.
     #[error("internal error, please report it: {0}")]
     Internal(String),
+}
+
+impl From<traceql_blocks::Error> for Error {
+    fn from(error: traceql_blocks::Error) -> Self {
+        let what = error.to_string();
+        match error {
+            // Memory is one thing to whoever asks, wherever it was counted.
+            traceql_blocks::Error::Memory { limit_bytes, .. } => Self::Memory {
+                limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
+                what,
+            },
+            error => Self::Storage(error),
+        }
+    }
 }
 
 /// Our own error out of DataFusion's, if it carries one.

@@ -11,16 +11,13 @@ use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
-use traceql_blocks::read::open::{OpenBlock, ReadContext};
+use traceql_blocks::read::open::{MemoryLimit, OpenBlock, ReadContext};
 use traceql_blocks::write::otlp;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::QueryOptions;
 use crate::outcome::QueryStats;
 use crate::runtime::{QueryRun, Runtime};
-
-/// Largest OTLP file read into memory.
-const MAX_OTLP_BYTES: u64 = 4 << 30;
 
 /// Blocks opened at a time.
 const CONCURRENT_OPENS: usize = 16;
@@ -93,14 +90,7 @@ async fn select_with(
         let traces = match runtime.traces(&name) {
             Some(traces) => traces,
             None => {
-                let bytes = source.read_otlp(MAX_OTLP_BYTES).await?;
-                run.io.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                run.io.requests.fetch_add(1, Ordering::Relaxed);
-                let mut traces = otlp::decode(bytes, Some(&name))?;
-                // A span that was sent twice counts once.
-                traces.iter_mut().for_each(Trace::remove_duplicate_spans);
-                traces.sort_by_key(|trace| trace.id);
-                let traces = Arc::new(traces);
+                let traces = Arc::new(read_otlp(run, source, &name, options.memory_bytes).await?);
                 runtime.add_traces(&name, Arc::clone(&traces));
                 traces
             }
@@ -150,7 +140,7 @@ async fn select_with(
             }
         })
         .buffered(CONCURRENT_OPENS)
-        .map(Ok::<_, crate::Error>)
+        .map(Ok::<_, Error>)
         .try_collect()
         .await?;
     for (block, inside, open) in opened {
@@ -175,6 +165,34 @@ async fn select_with(
     Ok(out)
 }
 
+/// All traces of an OTLP file, by ascending id. They are held whole, and what they take is counted
+/// before they are decoded.
+async fn read_otlp(
+    run: &QueryRun,
+    source: &Source,
+    name: &str,
+    memory_bytes: usize,
+) -> Result<Vec<Trace>> {
+    let over = |error: traceql_blocks::Error| match error {
+        traceql_blocks::Error::OverLimit { .. } | traceql_blocks::Error::Memory { .. } => {
+            Error::Memory {
+                limit_bytes: memory_bytes,
+                what: format!("{error}; a file of traces is held whole, so give it in parts"),
+            }
+        }
+        error => error.into(),
+    };
+    let limit_bytes = memory_bytes as u64;
+    let bytes = source.read_otlp(limit_bytes).await.map_err(over)?;
+    run.io.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    run.io.requests.fetch_add(1, Ordering::Relaxed);
+    let mut traces = otlp::decode_within(bytes, Some(name), limit_bytes).map_err(over)?;
+    // A span that was sent twice counts once.
+    traces.iter_mut().for_each(Trace::remove_duplicate_spans);
+    traces.sort_by_key(|trace| trace.id);
+    Ok(traces)
+}
+
 /// How a query with these options reads.
 pub(crate) fn read_context(
     runtime: &Runtime,
@@ -189,5 +207,6 @@ pub(crate) fn read_context(
         library_reader: options.library_reader,
         checksums: true,
         stops_early: false,
+        memory: MemoryLimit { bytes: options.memory_bytes as u64, readers: 1 },
     }
 }

@@ -63,6 +63,9 @@ pub struct TypedTagValue {
     pub value: String,
 }
 
+/// Traces of a file looked at together: a batch copies them.
+const MEMORY_TRACES: usize = 1_024;
+
 /// Rows of a row group looked at together.
 const WINDOW_ROWS: u32 = 2_048;
 
@@ -86,9 +89,11 @@ pub(crate) async fn names(
     let context = read_context(runtime, run, options);
     match &selecting.selection {
         Selection::Memory(_, traces) => {
-            let batch = MemoryBatch::new(traces.to_vec());
-            let spans = matching(&batch, &program, options.time_range).map_err(fault)?;
-            names_of(batch.traces(), &spans, &scopes, &mut names);
+            for traces in traces.chunks(MEMORY_TRACES) {
+                let batch = MemoryBatch::new(traces.to_vec());
+                let spans = matching(&batch, &program, options.time_range).map_err(fault)?;
+                names_of(batch.traces(), &spans, &scopes, &mut names);
+            }
         }
         Selection::Blocks(blocks) => {
             for open in blocks.iter().filter_map(|selected| selected.open.as_ref()) {
@@ -222,9 +227,12 @@ pub(crate) async fn values(
     };
     match &selecting.selection {
         Selection::Memory(_, traces) => {
-            let batch = MemoryBatch::new(traces.to_vec());
-            for field in &fields {
-                collect(&batch, &program, options.time_range, field, &mut found).map_err(fault)?;
+            for traces in traces.chunks(MEMORY_TRACES) {
+                let batch = MemoryBatch::new(traces.to_vec());
+                for field in &fields {
+                    collect(&batch, &program, options.time_range, field, &mut found)
+                        .map_err(fault)?;
+                }
             }
         }
         Selection::Blocks(blocks) => {

@@ -218,7 +218,12 @@ impl Source {
         }
     }
 
-    /// The bytes of an OTLP source, decompressed if they are gzip.
+    /// The bytes of an OTLP source, decompressed if they are gzip: at most `limit_bytes`, before and
+    /// after together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OverLimit`] naming the source; storage errors; gzip that is none.
     pub async fn read_otlp(&self, limit_bytes: u64) -> Result<Bytes> {
         let (name, bytes) = match &self.place {
             Some(place) => {
@@ -231,7 +236,8 @@ impl Source {
         if !bytes.starts_with(&GZIP_MAGIC) {
             return Ok(bytes);
         }
-        gunzip(&name, &bytes, limit_bytes).map(Into::into)
+        let left = limit_bytes.saturating_sub(bytes.len() as u64);
+        gunzip(&name, &bytes, left).map(Into::into)
     }
 
     fn place(&self) -> Result<&Place> {

@@ -5,7 +5,14 @@ use bytes::Bytes;
 use super::encoding::{self, ByteArrays, Encoding};
 use super::error::{DecodeError, Result};
 use super::page::{LeafShape, Physical, decompress, split_page, verify_crc};
-use super::thrift::PageKind;
+use super::thrift::{PageKind, parse_page_header};
+
+/// What the strings of a dictionary page will take, as its header says: told before any of them is
+/// decompressed.
+pub(crate) fn dictionary_bytes(bytes: &[u8]) -> Result<u64> {
+    let header = parse_page_header(bytes)?;
+    Ok((header.uncompressed_size + header.n_values * size_of::<u32>()) as u64)
+}
 
 /// Decodes a whole dictionary page, header included, and compares it with its checksum. The string
 /// at position `n` is the one that code `n` stands for; a code past the end makes the page that

@@ -200,7 +200,25 @@ impl Window {
             let loaded = self.block.load_tables(self.row_group, &tables, &self.context).await?;
             self.tables.extend(loaded);
         }
-        Ok(())
+        self.context.memory.check(self.held_bytes(), self.block.name(), || {
+            let Range { start, end } = self.rows;
+            format!("what is held of rows {start} to {end} of row group {}", self.row_group)
+        })
+    }
+
+    /// What all that has been fetched takes once it is decoded, about.
+    fn held_bytes(&self) -> u64 {
+        let pages = self.pages.values().flat_map(BTreeMap::values);
+        let pages: u64 = pages
+            .map(|(page, _)| match page {
+                LeafPage::Encoded(page) => page.decoded_bytes(),
+                LeafPage::Library(_) => 0,
+            })
+            .sum();
+        let tables: u64 = self.tables.values().map(|table| table.size_bytes() as u64).sum();
+        let chunks = self.through_library.keys();
+        let chunks: u64 = chunks.map(|leaf| self.block.chunk_bytes(self.row_group, *leaf)).sum();
+        pages + tables + chunks
     }
 
     async fn fetch_pages(&mut self, wanted: Vec<(LeafIndex, Mask)>) -> Result<()> {
@@ -257,6 +275,11 @@ impl Window {
     async fn fetch_through_library(&mut self, leaf: LeafIndex) -> Result<()> {
         if !self.through_library.contains_key(&leaf) {
             let range = self.block.chunk_range(self.row_group, leaf)?;
+            let n_bytes = self.block.chunk_bytes(self.row_group, leaf);
+            self.context.memory.check(n_bytes, self.block.name(), || {
+                let path = &self.block.schema.leaves()[leaf].path;
+                format!("leaf {path} in row group {}", self.row_group)
+            })?;
             let bytes = self
                 .context
                 .fetch(&self.block.block, std::iter::once(range.clone()).collect())

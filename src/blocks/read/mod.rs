@@ -10,6 +10,7 @@ pub mod batch;
 pub mod block_batch;
 mod compression;
 mod counts;
+mod context;
 mod dictionary;
 pub mod digest;
 pub(crate) mod encoding;

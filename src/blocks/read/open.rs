@@ -3,17 +3,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use object_store::ObjectStoreExt as _;
 use parking_lot::Mutex;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::dictionary::parse_dictionary;
+pub use super::context::{IoStats, MemoryLimit, ReadContext};
+use super::dictionary::{dictionary_bytes, parse_dictionary};
 use super::encoding::ByteArrays;
 use super::page::{DecodeError, LeafShape};
 use super::thrift::{self, PageLocation};
@@ -25,140 +24,19 @@ use crate::schema::{BlockSchema, LeafIndex};
 /// Bytes before the footer that are read with it: page locations usually lie there.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Ranges closer than this are read in one request: a request costs more than the bytes between.
-const COALESCE_GAP_BYTES: u64 = 32 << 10;
+/// Blocks whose footers are kept, about: for the size of tables, not a bound.
+const OPEN_BLOCKS: usize = 64;
 
-/// Blocks whose footer is kept, at least.
-const OPEN_BLOCKS: usize = 1_024;
-
-/// Requests and bytes of one query.
-#[derive(Debug, Default)]
-pub struct IoStats {
-    /// Requests made to the store.
-    pub requests: AtomicU64,
-    /// Bytes that came back.
-    pub bytes: AtomicU64,
-    /// Data pages decoded.
-    pub pages: AtomicU64,
-    /// Row groups that a dictionary or statistics proved empty.
-    pub row_groups_skipped: AtomicU64,
-}
-
-/// How one query reads. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ReadContext {
-    /// What is known of blocks already.
-    pub cache: Arc<BlockCache>,
-    /// What this query has read.
-    pub stats: Arc<IoStats>,
-    /// Where reads run; `None` for the caller's runtime.
-    pub io: Option<tokio::runtime::Handle>,
-    /// Skip what metadata proves empty. Off only in tests.
-    pub pruning: bool,
-    /// Decode with the Parquet library's own column reader. For tests, and as the fallback.
-    pub library_reader: bool,
-    /// Refuse pages that do not fit their checksum. The verifier reads on, to say what else is wrong.
-    pub checksums: bool,
-    /// The reader may stop before the end of a row group: of a page that goes on behind the window
-    /// only the beginning is decoded.
-    pub stops_early: bool,
-}
-
-impl ReadContext {
-    /// Reads with a cache of this size, everything else at its default.
-    #[must_use]
-    pub fn new(cache: Arc<BlockCache>) -> Self {
-        Self {
-            cache,
-            stats: Arc::default(),
-            io: None,
-            pruning: true,
-            library_reader: false,
-            checksums: true,
-            stops_early: false,
-        }
-    }
-
-    /// Reads ranges of a block's Parquet file, near ones in one request, all at once.
-    pub(crate) async fn fetch(&self, block: &Block, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>> {
-        if ranges.is_empty() {
-            return Ok(Vec::new());
-        }
-        let merged = coalesce(&ranges);
-        self.stats.requests.fetch_add(merged.len() as u64, Ordering::Relaxed);
-        let n_bytes: u64 = merged.iter().map(|range| range.end - range.start).sum();
-        self.stats.bytes.fetch_add(n_bytes, Ordering::Relaxed);
-        let (store, path, asked) = (Arc::clone(&block.store), block.data.clone(), merged.clone());
-        // `get_ranges` of a remote store would merge ranges across a megabyte; ours are merged already.
-        let read = async move {
-            if asked.len() == 1 {
-                store.get_range(&path, asked[0].clone()).await.map(|bytes| vec![bytes])
-            } else if is_local(store.as_ref()) {
-                store.get_ranges(&path, &asked).await
-            } else {
-                let reads = asked.iter().map(|range| store.get_range(&path, range.clone()));
-                futures::future::try_join_all(reads).await
-            }
-        };
-        let blobs = match &self.io {
-            Some(io) => io.spawn(read).await.map_err(|join| Error::Unreachable {
-                key: block.object_url(&block.data),
-                reason: join.to_string(),
-            })?,
-            None => read.await,
-        }
-        .map_err(|error| Error::storage("block data", block.object_url(&block.data), error))?;
-        ranges
-            .into_iter()
-            .map(|range| {
-                let at = merged.partition_point(|m| m.end < range.end);
-                let (Some(from), Some(blob)) = (merged.get(at), blobs.get(at)) else {
-                    return Err(short_read(block, &range, 0));
-                };
-                let start = usize::try_from(range.start - from.start).unwrap_or(usize::MAX);
-                let end = usize::try_from(range.end - from.start).unwrap_or(usize::MAX);
-                if end > blob.len() {
-                    return Err(short_read(block, &range, blob.len()));
-                }
-                Ok(blob.slice(start..end))
-            })
-            .collect()
-    }
-}
-
-fn short_read(block: &Block, range: &Range<u64>, found: usize) -> Error {
-    Error::corrupt(
-        block.object_url(&block.data),
-        Some(range.clone()),
-        format!("{} bytes", range.end - range.start),
-        format!("{found} bytes: the object is shorter than its metadata says"),
-    )
-}
-
-fn is_local(store: &dyn object_store::ObjectStore) -> bool {
-    let name = store.to_string();
-    name.starts_with("LocalFileSystem") || name.starts_with("InMemory")
-}
-
-fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut sorted = ranges.to_vec();
-    sorted.sort_unstable_by_key(|range| range.start);
-    let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(COALESCE_GAP_BYTES) => {
-                last.end = last.end.max(range.end);
-            }
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
+/// One part in so many of the cache is for footers.
+const FOOTER_SHARE: u64 = 2;
 
 /// Footers, page locations and dictionaries of blocks, bounded in bytes.
 #[derive(Debug)]
 pub struct BlockCache {
-    blocks: Cache<String, Arc<OpenBlock>>,
+    blocks: Cache<String, Arc<OpenBlock>, BlockWeight>,
+    /// Blocks that someone holds, kept or not: a footer that is larger than the cache is not to be
+    /// read again for every unit of a query.
+    held: Mutex<HashMap<String, Weak<OpenBlock>>>,
     tables: Cache<TableKey, Arc<StringTable>, TableWeight>,
 }
 
@@ -178,14 +56,40 @@ impl Weighter<TableKey, Arc<StringTable>> for TableWeight {
     }
 }
 
+#[derive(Clone, Debug)]
+struct BlockWeight;
+
+impl Weighter<String, Arc<OpenBlock>> for BlockWeight {
+    fn weight(&self, name: &String, open: &Arc<OpenBlock>) -> u64 {
+        let footer = open.metadata.memory_size();
+        // The library shares columns' descriptions between row groups, our schema adds as many.
+        (name.len() + footer + open.tail.1.len()) as u64
+    }
+}
+
 impl BlockCache {
-    /// A cache that keeps at most this many bytes of dictionaries.
+    /// A cache that keeps at most this many bytes: up to half of them footers, the rest
+    /// dictionaries.
     #[must_use]
     pub fn new(capacity_bytes: usize) -> Self {
+        let footers = capacity_bytes as u64 / FOOTER_SHARE;
         Self {
-            blocks: Cache::new(OPEN_BLOCKS),
-            tables: Cache::with_weighter(1_024, capacity_bytes as u64, TableWeight),
+            blocks: Cache::with_weighter(OPEN_BLOCKS, footers, BlockWeight),
+            held: Mutex::default(),
+            tables: Cache::with_weighter(1_024, capacity_bytes as u64 - footers, TableWeight),
         }
+    }
+
+    fn open_block(&self, name: &str) -> Option<Arc<OpenBlock>> {
+        self.blocks.get(name).or_else(|| self.held.lock().get(name).and_then(Weak::upgrade))
+    }
+
+    fn add_block(&self, name: String, open: &Arc<OpenBlock>) {
+        let mut held = self.held.lock();
+        held.retain(|_, open| open.strong_count() > 0);
+        held.insert(name.clone(), Arc::downgrade(open));
+        drop(held);
+        self.blocks.insert(name, Arc::clone(open));
     }
 }
 
@@ -214,11 +118,11 @@ impl OpenBlock {
     /// `meta.json` describes; storage errors.
     pub async fn open(block: &Block, context: &ReadContext) -> Result<Arc<Self>> {
         let name = block.object_url(&block.data);
-        if let Some(open) = context.cache.blocks.get(&name) {
+        if let Some(open) = context.cache.open_block(&name) {
             return Ok(open);
         }
         let open = Arc::new(Self::read(block, &name, context).await?);
-        context.cache.blocks.insert(name, Arc::clone(&open));
+        context.cache.add_block(name, &open);
         Ok(open)
     }
 
@@ -362,6 +266,11 @@ impl OpenBlock {
             }
             _ => Err(self.corrupt_chunk(row_group, leaf, "a column chunk inside the file")),
         }
+    }
+
+    /// What a column chunk takes once it is decoded, as the footer says.
+    pub(crate) fn chunk_bytes(&self, row_group: usize, leaf: LeafIndex) -> u64 {
+        u64::try_from(self.chunk(row_group, leaf).uncompressed_size()).unwrap_or(u64::MAX)
     }
 
     fn corrupt_chunk(&self, row_group: usize, leaf: LeafIndex, expected: &str) -> Error {
@@ -540,18 +449,37 @@ impl OpenBlock {
                 ranges.push(range);
             }
         }
+        for (leaf, range) in wanted.iter().zip(&ranges) {
+            self.check_dictionary(row_group, *leaf, range.end - range.start, context)?;
+        }
         let blobs = context.fetch(&self.block, ranges.clone()).await?;
         for ((leaf, range), blob) in wanted.into_iter().zip(ranges).zip(blobs) {
+            let fail = |error| self.decode_error(row_group, leaf, Some(range.clone()), error);
+            let n_bytes = dictionary_bytes(&blob).map_err(fail)?;
+            self.check_dictionary(row_group, leaf, n_bytes, context)?;
             let table = self
                 .shape(row_group, leaf)
                 .and_then(|shape| parse_dictionary(blob, &shape))
                 .map(string_table)
-                .map_err(|error| self.decode_error(row_group, leaf, Some(range), error))?;
+                .map_err(fail)?;
             let table = Arc::new(table);
             context.cache.tables.insert(self.table_key(row_group, leaf), Arc::clone(&table));
             tables.push((leaf, table));
         }
         Ok(tables)
+    }
+
+    fn check_dictionary(
+        &self,
+        row_group: usize,
+        leaf: LeafIndex,
+        n_bytes: u64,
+        context: &ReadContext,
+    ) -> Result<()> {
+        context.memory.check(n_bytes, self.name(), || {
+            let path = &self.schema.leaves()[leaf].path;
+            format!("the dictionary of leaf {path} in row group {row_group}")
+        })
     }
 
     fn table_key(&self, row_group: usize, leaf: LeafIndex) -> TableKey {

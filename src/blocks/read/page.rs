@@ -171,6 +171,14 @@ impl DataPage {
         self.inner.header.n_values
     }
 
+    /// What the page takes once everything in it has been decoded, about: its bytes as they came,
+    /// its values, levels and codes. A page in hand may yet be decoded whole.
+    pub(crate) fn decoded_bytes(&self) -> u64 {
+        let header = &self.inner.header;
+        (self.inner.body.len() + header.uncompressed_size + header.n_values * size_of::<u32>())
+            as u64
+    }
+
     /// How the values are encoded.
     pub(crate) fn encoding(&self) -> Encoding {
         self.inner.header.encoding

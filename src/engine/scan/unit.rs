@@ -13,7 +13,7 @@ use traceql_blocks::read::find::find_in_block;
 use traceql_blocks::read::leaf::{Demand, Fault, Window};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::memory::MemoryBatch;
-use traceql_blocks::read::open::{OpenBlock, ReadContext};
+use traceql_blocks::read::open::{MemoryLimit, OpenBlock, ReadContext};
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::Column;
 
@@ -64,6 +64,10 @@ impl UnitRunner {
             library_reader: spec.library_reader,
             checksums: true,
             stops_early: spec.ordered,
+            memory: MemoryLimit {
+                bytes: run.memory_limit_bytes as u64,
+                readers: u64::from(spec.n_partitions),
+            },
         };
         let blocks =
             spec.blocks.iter().map(|block| block.open(&runtime)).collect::<Result<Vec<_>>>()?;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::weigh::{Budget, attribute_bytes};
+use crate::error::{Error, Result};
 use crate::model::{
     InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span, Trace, TraceId,
 };
@@ -32,6 +34,9 @@ pub(super) struct TracesById {
     /// Number of resource entries and of scope entries read so far, over all requests.
     resources: u64,
     scopes: u64,
+    /// What reading may take. Spans are weighed by who reads them; here, the copies that each trace
+    /// gets of resources and scopes.
+    pub(super) budget: Budget,
 }
 
 #[derive(Default)]
@@ -43,18 +48,36 @@ struct UnfinishedTrace {
 }
 
 impl TracesById {
+    /// None yet.
+    pub(super) fn within(budget: Budget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
     /// Adds what one resource sent.
     ///
     /// # Errors
     ///
-    /// The reason, where a span belongs to no trace.
-    pub(super) fn add(&mut self, sent: SentResourceSpans) -> Result<(), String> {
+    /// What `corrupt` makes of the reason, where a span belongs to no trace; more copies of the
+    /// resource than there is memory for.
+    pub(super) fn add(
+        &mut self,
+        sent: SentResourceSpans,
+        corrupt: impl Fn(String) -> Error,
+    ) -> Result<()> {
+        let copy_bytes = |attributes: &[_], own: usize| own as u64 + attribute_bytes(attributes);
+        let resource_bytes =
+            copy_bytes(&sent.resource.attributes, size_of::<(TraceId, UnfinishedTrace)>());
         self.resources += 1;
         for SentScopeSpans { scope, spans } in sent.scope_spans {
             self.scopes += 1;
+            let text_bytes = scope.name.len() + scope.version.len();
+            let scope_bytes = copy_bytes(&scope.attributes, size_of::<ScopeSpans>() + text_bytes);
             for SentSpan { trace_id, mut span } in spans {
                 if trace_id.is_empty() {
-                    return Err(format!("a span named {:?} without a trace id", span.name));
+                    return Err(corrupt(format!(
+                        "a span named {:?} without a trace id",
+                        span.name
+                    )));
                 }
                 // Zeros stand for "no parent" in some SDKs; the format wants no bytes at all.
                 if span.parent_span_id.iter().all(|&byte| byte == 0) {
@@ -63,6 +86,7 @@ impl TracesById {
                 let trace = self.traces.entry(TraceId::from_bytes(&trace_id)).or_default();
                 if trace.last_resource != self.resources {
                     trace.last_resource = self.resources;
+                    self.budget.take(resource_bytes)?;
                     trace.resource_spans.push(ResourceSpans {
                         resource: sent.resource.clone(),
                         scope_spans: Vec::new(),
@@ -71,6 +95,7 @@ impl TracesById {
                 let Some(resource_spans) = trace.resource_spans.last_mut() else { continue };
                 if trace.last_scope != self.scopes {
                     trace.last_scope = self.scopes;
+                    self.budget.take(scope_bytes)?;
                     resource_spans
                         .scope_spans
                         .push(ScopeSpans { scope: scope.clone(), spans: Vec::new() });

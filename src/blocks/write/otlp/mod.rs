@@ -11,6 +11,7 @@ mod protobuf;
 mod read_json;
 #[cfg(test)]
 mod tests;
+mod weigh;
 mod write_json;
 
 use std::io::Read as _;
@@ -53,14 +54,36 @@ pub enum Format {
 ///
 /// Where the bytes are not what they should be, with the place.
 pub fn decode(bytes: Bytes, name_hint: Option<&str>) -> Result<Vec<Trace>> {
+    decode_within(bytes, name_hint, u64::MAX)
+}
+
+/// Decodes as [`decode`] does, in so many bytes of memory, about, the given ones included. What the
+/// traces take is told from the bytes before they are decoded: no file, however small or crafted,
+/// takes much more on the way to the error.
+///
+/// # Errors
+///
+/// As [`decode`]; [`Error::Memory`] or [`Error::OverLimit`] naming the file.
+pub fn decode_within(
+    bytes: Bytes,
+    name_hint: Option<&str>,
+    limit_bytes: u64,
+) -> Result<Vec<Trace>> {
     let name = name_hint.unwrap_or("input");
-    let bytes = if bytes.starts_with(&GZIP_MAGIC) { decompress(&bytes, name)? } else { bytes };
+    let bytes = if bytes.starts_with(&GZIP_MAGIC) {
+        let left = limit_bytes.saturating_sub(bytes.len() as u64);
+        decompress_within(&bytes, name, left.min(MAX_DECOMPRESSED_BYTES))?
+    } else {
+        bytes
+    };
     let format = match format_of_name(name) {
         Some(Extension::Json) => Format::Json,
         Some(Extension::Protobuf) => recognise_protobuf(&bytes, name)?,
         None => recognise(&bytes, name)?,
     };
-    let mut traces = group::TracesById::default();
+    let mut budget = weigh::Budget::new(name, limit_bytes);
+    budget.take(bytes.len() as u64)?;
+    let mut traces = group::TracesById::within(budget);
     match format {
         Format::Json => read_json::read_documents(&bytes, name, &mut traces)?,
         Format::Protobuf => protobuf::read_message(bytes, name, 0, &mut traces)?,
@@ -181,10 +204,6 @@ fn read_records(mut bytes: Bytes, name: &str, to: &mut group::TracesById) -> Res
         protobuf::read_message(bytes.split_to(length as usize), name, offset + 4, to)?;
     }
     Ok(())
-}
-
-fn decompress(bytes: &Bytes, name: &str) -> Result<Bytes> {
-    decompress_within(bytes, name, MAX_DECOMPRESSED_BYTES)
 }
 
 fn decompress_within(bytes: &[u8], name: &str, limit_bytes: u64) -> Result<Bytes> {

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1 as trace;
 use prost::Message as _;
 
 use super::group::{SentResourceSpans, SentScopeSpans, SentSpan, TracesById};
+use super::weigh::protobuf_bytes;
 use crate::error::{Error, Result};
 use crate::model::{
     AttributeValue, Event, InstrumentationScope, KeyValue, Link, Resource, Span, Trace,
@@ -23,10 +24,14 @@ pub(super) fn read_message(
     let corrupt = |found: String| {
         Error::corrupt(name, Some(range.clone()), "an OTLP protobuf message with spans", found)
     };
+    let weight = if to.budget.covers(bytes.len()) { 0 } else { protobuf_bytes(&bytes) };
+    to.budget.take(weight)?;
     let message = trace::TracesData::decode(bytes).map_err(|e| corrupt(e.to_string()))?;
     for sent in message.resource_spans {
-        to.add(resource_spans_from(sent)).map_err(corrupt)?;
+        to.add(resource_spans_from(sent), corrupt)?;
     }
+    // What stays is the model; the messages were as large.
+    to.budget.give_back(weight / 2);
     Ok(())
 }
 

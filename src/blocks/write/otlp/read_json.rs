@@ -12,6 +12,7 @@ use serde::de::{self, DeserializeSeed as _, Deserializer, IgnoredAny, MapAccess,
 
 use super::BYTE_ORDER_MARK;
 use super::group::{SentResourceSpans, SentScopeSpans, SentSpan, TracesById};
+use super::weigh::JsonWeight;
 use super::write_json::{KIND_NAMES, STATUS_NAMES};
 use crate::error::{Error, Result};
 use crate::model::{AttributeValue, Event, InstrumentationScope, KeyValue, Link, Resource, Span};
@@ -21,18 +22,30 @@ pub(super) fn read_documents(text: &[u8], name: &str, to: &mut TracesById) -> Re
     let skipped = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     let text = &text[skipped..];
     let mut documents = serde_json::Deserializer::from_slice(text).into_iter::<Document>();
+    // Runs before the decoder, document by document, as long as what is left might not fit.
+    let mut weights = serde_json::Deserializer::from_slice(text).into_iter::<JsonWeight>();
+    let mut is_weighed = true;
     loop {
         let start = documents.byte_offset();
+        is_weighed = is_weighed && !to.budget.covers(text.len() - start);
+        let weight = match is_weighed.then(|| weights.next()) {
+            Some(Some(Ok(weight))) => weight.bytes,
+            // The decoder finds the same end or error.
+            _ => 0,
+        };
+        to.budget.take(weight)?;
         match documents.next() {
             None => return Ok(()),
             Some(Ok(document)) => {
                 for sent in document.0 {
-                    to.add(sent.into()).map_err(|found| {
-                        let range =
-                            (start + skipped) as u64..(documents.byte_offset() + skipped) as u64;
+                    let end = documents.byte_offset();
+                    to.add(sent.into(), |found| {
+                        let range = (start + skipped) as u64..(end + skipped) as u64;
                         Error::corrupt(name, Some(range), "spans with a trace id", found)
                     })?;
                 }
+                // What stays is the model; the decoder's own form of it was as large.
+                to.budget.give_back(weight / 2);
             }
             Some(Err(e)) => {
                 let at = (offset_of(text, e.line(), e.column()) + skipped) as u64;
@@ -42,6 +55,29 @@ pub(super) fn read_documents(text: &[u8], name: &str, to: &mut TracesById) -> Re
         }
     }
 }
+
+/// Lists by their keys, and what an element takes as read and in the model.
+pub(super) const ELEMENTS: [(&[&str], usize); 7] = [
+    (
+        &["resourceSpans", "resource_spans", "batches"],
+        size_of::<SentResourceSpansJson>() + size_of::<SentResourceSpans>(),
+    ),
+    (
+        &[
+            "scopeSpans",
+            "scope_spans",
+            "instrumentationLibrarySpans",
+            "instrumentation_library_spans",
+        ],
+        size_of::<ScopeSpansJson>() + size_of::<SentScopeSpans>(),
+    ),
+    (&["spans"], size_of::<SpanJson>() + size_of::<SentSpan>()),
+    (&["attributes"], size_of::<KeyValueJson>() + size_of::<KeyValue>()),
+    (&["events"], size_of::<EventJson>() + size_of::<Event>()),
+    (&["links"], size_of::<LinkJson>() + size_of::<Link>()),
+    // Of an array or of a map; the elements of a map are the larger ones.
+    (&["values"], size_of::<KeyValueJson>() + size_of::<KeyValue>()),
+];
 
 /// Reads one attribute value in the JSON form that blocks store for values without a column.
 ///

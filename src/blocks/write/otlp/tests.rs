@@ -357,6 +357,74 @@ fn decompression_is_bounded() {
 }
 
 #[test]
+fn decoding_stays_within_its_memory() {
+    const LIMIT_BYTES: u64 = 1 << 20;
+    let over = |name: &str, bytes: Vec<u8>| {
+        assert!((bytes.len() as u64) < LIMIT_BYTES / 2, "{name}");
+        let error = decode_within(bytes.into(), Some(name), LIMIT_BYTES).unwrap_err();
+        assert!(matches!(&error, Error::Memory { key, .. } if key == name), "{error}");
+        assert!(error.to_string().contains("1048576"), "{error}");
+    };
+    let spans =
+        |inside: &str| format!(r#"{{"batches":[{{"scopeSpans":[{{"spans":[{inside}]}}]}}]}}"#);
+    let many = |one: &str, n: usize| vec![one; n].join(",");
+    // Many empty things that are large once decoded.
+    over("spans.json", spans(&many("{}", 5_000)).into_bytes());
+    let span = |list: &str, n: usize| format!(r#"{{"traceId":"01","{list}":[{}]}}"#, many("{}", n));
+    for list in ["attributes", "events", "links"] {
+        over("lists.json", spans(&span(list, 20_000)).into_bytes());
+    }
+    over("batches.json", format!(r#"{{"batches":[{}]}}"#, many("{}", 10_000)).into_bytes());
+    over("spans.pb", nested(&[0x0a, 0x12], &[0x12, 0].repeat(5_000)));
+    over("attributes.pb", nested(&[0x0a, 0x12, 0x12], &[0x4a, 0].repeat(20_000)));
+    // One large resource, which each of many traces gets a copy of.
+    let resource = format!(
+        r#"{{"attributes":[{{"key":"k","value":{{"stringValue":"{}"}}}}]}}"#,
+        "x".repeat(10_000)
+    );
+    let traces: Vec<String> = (1..500).map(|id| format!(r#"{{"traceId":"{id:032x}"}}"#)).collect();
+    let copied = format!(
+        r#"{{"batches":[{{"resource":{resource},"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+        traces.join(",")
+    );
+    over("resource.json", copied.into_bytes());
+
+    // What fits is decoded, also where it has to be weighed: the documents of a file together.
+    let documents = format!("{}\n", spans(&many(r#"{"traceId":"01"}"#, 20))).repeat(20);
+    let traces = decode_within(documents.into_bytes().into(), Some("x.jsonl"), LIMIT_BYTES);
+    assert_eq!(traces.unwrap()[0].span_count(), 400);
+    let message = to_protobuf(&[full_trace()]);
+    let traces = decode_within(message.into(), Some("x.pb"), 64 << 10).unwrap();
+    assert_eq!(traces, [full_trace()]);
+}
+
+/// Bytes as the length-delimited fields with these tags, the outermost first.
+fn nested(tags: &[u8], bytes: &[u8]) -> Vec<u8> {
+    tags.iter().rev().fold(bytes.to_vec(), |inner, tag| {
+        let mut outer = vec![*tag];
+        prost::encoding::encode_varint(inner.len() as u64, &mut outer);
+        outer.extend(inner);
+        outer
+    })
+}
+
+#[test]
+fn a_byte_takes_no_more_than_is_assumed() {
+    for tags in [&[0x0a][..], &[0x0a, 0x12], &[0x0a, 0x12, 0x12]] {
+        for field in 1..16 {
+            let one = nested(tags, &[field << 3 | 2, 0].repeat(1_000));
+            let most = one.len() as u64 * weigh::MOST_PER_BYTE;
+            assert!(weigh::protobuf_bytes(&one) <= most, "{tags:?} {field}");
+        }
+    }
+    for (keys, _) in read_json::ELEMENTS {
+        let text = format!(r#"{{"{}":[{}]}}"#, keys[0], vec!["{}"; 1_000].join(","));
+        let weight: weigh::JsonWeight = serde_json::from_str(&text).unwrap();
+        assert!(weight.bytes <= text.len() as u64 * weigh::MOST_PER_BYTE, "{keys:?}");
+    }
+}
+
+#[test]
 fn formats_are_recognised() {
     let protobuf = to_protobuf(&[full_trace()]);
     let length = u32::try_from(protobuf.len()).unwrap().to_be_bytes();
