@@ -9,6 +9,7 @@ mod metrics_examples;
 mod memory;
 mod oracle;
 mod readme;
+mod remote;
 mod server;
 mod split;
 mod support;

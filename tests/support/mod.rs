@@ -1,6 +1,6 @@
 //! What tests share: the naive evaluator, generators of traces and queries, recorded answers, traces
-//! read back from blocks. Nothing here knows the insides of the engine. `proxy` and `servers` belong
-//! to the tests of `src/blocks`.
+//! read back from blocks, servers and what stands before them. Nothing here knows the insides of the
+//! engine.
 
 pub(crate) mod asking;
 pub(crate) mod binary;
@@ -12,4 +12,8 @@ pub(crate) mod golden_metrics;
 pub(crate) mod http;
 pub(crate) mod metrics_cases;
 pub(crate) mod series;
+#[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
+pub(crate) mod proxy;
+#[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
+pub(crate) mod servers;
 pub(crate) mod stored;

@@ -21,6 +21,8 @@ pub enum Fault {
     Reset,
     /// The answer's body ends early, after so many bytes.
     CutBody(usize),
+    /// The answer is so many bytes long and says so: less than was asked for.
+    Shorten(usize),
     /// The answer comes late.
     Delay(Duration),
     /// The proxy answers with this status itself.
@@ -47,6 +49,8 @@ struct Shared {
 struct Plan {
     next: VecDeque<Fault>,
     otherwise: Fault,
+    /// What befalls every request whose path contains this.
+    always: Option<(String, Fault)>,
 }
 
 impl Drop for Proxy {
@@ -63,7 +67,7 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound").to_string();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
-            plan: Mutex::new(Plan { next: VecDeque::new(), otherwise: Fault::None }),
+            plan: Mutex::new(Plan { next: VecDeque::new(), otherwise: Fault::None, always: None }),
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -84,7 +88,16 @@ impl Proxy {
     /// What befalls the next requests, in order, and then `otherwise` all that follow.
     pub fn plan(&self, next: impl IntoIterator<Item = Fault>, otherwise: Fault) {
         *self.shared.plan.lock().expect("no thread panics with it") =
-            Plan { next: next.into_iter().collect(), otherwise };
+            Plan { next: next.into_iter().collect(), otherwise, always: None };
+    }
+
+    /// What befalls every request whose path contains `part`, and no other.
+    pub fn plan_for(&self, part: &str, fault: Fault) {
+        *self.shared.plan.lock().expect("no thread panics with it") = Plan {
+            next: VecDeque::new(),
+            otherwise: Fault::None,
+            always: Some((part.to_owned(), fault)),
+        };
     }
 
     /// The requests since the last call: method, path, and the range if one was asked for.
@@ -121,12 +134,14 @@ impl Shared {
         }
         let mut body = vec![0; body_bytes];
         from_client.read_exact(&mut body)?;
-        self.requests.lock().expect("no thread panics with it").push(request + &range);
-
         let fault = {
             let mut plan = self.plan.lock().expect("no thread panics with it");
-            plan.next.pop_front().unwrap_or(plan.otherwise)
+            match &plan.always {
+                Some((part, fault)) if request.contains(part.as_str()) => *fault,
+                _ => plan.next.pop_front().unwrap_or(plan.otherwise),
+            }
         };
+        self.requests.lock().expect("no thread panics with it").push(request + &range);
         let mut client = client;
         match fault {
             Fault::Reset => return client.shutdown(Shutdown::Both),
@@ -138,7 +153,7 @@ impl Shared {
                 return client.shutdown(Shutdown::Both);
             }
             Fault::Delay(by) => std::thread::sleep(by),
-            Fault::None | Fault::CutBody(_) => {}
+            Fault::None | Fault::CutBody(_) | Fault::Shorten(_) => {}
         }
         let mut server = TcpStream::connect(&self.upstream)?;
         server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
@@ -147,13 +162,18 @@ impl Shared {
         loop {
             let mut line = String::new();
             from_server.read_line(&mut line)?;
+            if let Fault::Shorten(bytes) = fault
+                && line.to_ascii_lowercase().starts_with("content-length:")
+            {
+                line = format!("Content-Length: {bytes}\r\n");
+            }
             client.write_all(line.as_bytes())?;
             if line == "\r\n" || line.is_empty() {
                 break;
             }
         }
         match fault {
-            Fault::CutBody(bytes) => {
+            Fault::CutBody(bytes) | Fault::Shorten(bytes) => {
                 std::io::copy(&mut from_server.take(bytes as u64), &mut client)?;
             }
             _ => {

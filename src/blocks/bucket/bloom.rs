@@ -18,11 +18,22 @@ const MAX_LOCATIONS: u64 = 1024;
 /// A missing shard is an error: every block has all its shards before it has a meta, so one that is
 /// gone means that the block is being deleted or was damaged.
 pub async fn may_contain(block: &Block, id: TraceId) -> Result<bool> {
-    let Some(folder) = &block.folder else { return Ok(true) };
+    let shard = fetch_shard(block, id).await?;
+    Ok(shard.is_none_or(|(shard, _)| shard.may_contain(id)))
+}
+
+/// The shard of a block that knows about an id, and how many bytes it was read from; `None` if the
+/// block has no folder.
+///
+/// # Errors
+///
+/// As [`may_contain`].
+pub(crate) async fn fetch_shard(block: &Block, id: TraceId) -> Result<Option<(BloomShard, u64)>> {
+    let Some(folder) = &block.folder else { return Ok(None) };
     let key = path::bloom_shard(folder, shard_of(id, block.meta.bloom_shards));
     let at = At { store: block.store.as_ref(), store_url: &block.store_url };
     let bytes = at.fetch("bloom shard", &key, MAX_SHARD_BYTES).await?;
-    Ok(BloomShard::parse(&at.url(&key), &bytes)?.may_contain(id))
+    Ok(Some((BloomShard::parse(&at.url(&key), &bytes)?, bytes.len() as u64)))
 }
 
 /// Which of a block's shards knows about an id: 32-bit FNV-1, multiply then xor.

@@ -43,8 +43,11 @@ pub async fn find_in_block(
     id: TraceId,
     context: &ReadContext,
 ) -> Result<Option<Trace>> {
-    if !bloom::may_contain(block, id).await? {
-        return Ok(None);
+    if let Some((shard, n_bytes)) = bloom::fetch_shard(block, id).await? {
+        context.stats.count(n_bytes);
+        if !shard.may_contain(id) {
+            return Ok(None);
+        }
     }
     let open = OpenBlock::open(block, context).await?;
     for row_group in 0..open.n_row_groups() {

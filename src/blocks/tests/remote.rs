@@ -289,6 +289,18 @@ async fn passing_faults_are_retried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_short_meta_is_corrupt() {
+    let Some(server) = tokio::task::spawn_blocking(s3).await.unwrap() else { return };
+    let proxy = Proxy::start(&server.address);
+    let source = Source::open("s3://shop/prefix/deep", &s3_options(&proxy.address)).await.unwrap();
+    proxy.plan_for("meta.json", Fault::Shorten(50));
+    let list = BlocklistOptions { no_index: true, ..BlocklistOptions::default() };
+    let error = source.blocks(&shop5(), &list).await.unwrap_err();
+    assert!(matches!(&error, Error::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("meta.json"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lasting_faults_are_reported_with_the_object_and_soon() {
     let Some(server) = tokio::task::spawn_blocking(s3).await.unwrap() else { return };
     let proxy = Proxy::start(&server.address);
