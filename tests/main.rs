@@ -4,9 +4,9 @@
 mod cli;
 mod evaluator;
 mod golden;
+mod memory;
 mod metrics_evaluator;
 mod metrics_examples;
-mod memory;
 mod oracle;
 mod readme;
 mod remote;

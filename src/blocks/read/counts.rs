@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn values_are_counted_in_any_length() {
-        for n in [0, 1, 254, 255, 256, 1_000] {
+        for n in [0_usize, 1, 254, 255, 256, 1_000] {
             let def: Vec<u8> = (0..n).map(|at| u8::from(at % 3 == 0) * 5).collect();
             assert_eq!(count_values(&def, 5), n.div_ceil(3), "{n}");
         }
