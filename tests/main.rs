@@ -7,6 +7,7 @@ mod golden;
 mod memory;
 mod metrics_evaluator;
 mod metrics_examples;
+mod metrics_oracle;
 mod oracle;
 mod readme;
 mod remote;

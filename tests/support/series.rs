@@ -67,9 +67,9 @@ fn sample_difference(
     Some(format!("at {at} expected {:?}, got {:?}", expected.get(at), given.get(at)))
 }
 
-/// To 1e-9 of their size.
-pub(crate) fn is_close(left: f64, right: f64) -> bool {
-    left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs())
+/// To 1e-9 of their size; numbers of opposite sign that add up to nothing leave 1e-12 at most.
+fn is_close(left: f64, right: f64) -> bool {
+    left == right || (left - right).abs() <= (1e-9 * left.abs().max(right.abs())).max(1e-12)
 }
 
 /// Labels that can be compared: NaN is equal to itself.

@@ -1,7 +1,8 @@
-//! Random traces and random queries from a seed: small, and heavy on what is awkward. Traces and
+//! Random traces and random queries, searches and metrics, from a seed: small, and heavy on what is awkward. Traces and
 //! queries draw keys and values from the same few, so that conditions meet data. The same seed gives
 //! the same output on every machine. It must not know how anything is evaluated.
 
+mod metrics;
 mod queries;
 mod traces;
 mod vocabulary;
@@ -10,8 +11,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+pub(crate) use self::metrics::{metrics_query, when};
 pub(crate) use self::queries::query;
-pub(crate) use self::traces::{smaller, traces};
+pub(crate) use self::traces::{sampled, smaller, traces};
 pub(crate) use self::vocabulary::Vocabulary;
 
 /// Durations of spans, and of literals near them, in nanoseconds.

@@ -92,7 +92,7 @@ fn operand(dice: &mut Dice, words: &Vocabulary, depth: usize) -> String {
 }
 
 /// `{ … }`.
-fn filter(dice: &mut Dice, words: &Vocabulary) -> String {
+pub(super) fn filter(dice: &mut Dice, words: &Vocabulary) -> String {
     if dice.once_in(10) {
         return "{ }".to_owned();
     }
@@ -226,9 +226,14 @@ fn numeric(dice: &mut Dice, words: &Vocabulary) -> String {
     format!("{left} {} {right}", dice.word(ARITHMETIC))
 }
 
-/// A custom attribute. Names are quoted unless they are plain: most runes belong to a name (1.3).
-fn attribute(dice: &mut Dice, words: &Vocabulary) -> String {
+/// A custom attribute.
+pub(super) fn attribute(dice: &mut Dice, words: &Vocabulary) -> String {
     let (scope, key) = (dice.word(SCOPES), dice.one_of(&words.keys));
+    attribute_text(scope, key)
+}
+
+/// Scope and key as text. Keys are quoted unless they are plain: most runes belong to a name (1.3).
+pub(super) fn attribute_text(scope: &str, key: &str) -> String {
     let is_plain = |rune: char| rune.is_ascii_alphanumeric() || "._-".contains(rune);
     if !key.is_empty()
         && key.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -241,7 +246,7 @@ fn attribute(dice: &mut Dice, words: &Vocabulary) -> String {
 }
 
 /// A built-in field.
-fn intrinsic(dice: &mut Dice) -> String {
+pub(super) fn intrinsic(dice: &mut Dice) -> String {
     match dice.below(6) {
         0 => dice.word(DURATIONS),
         1 => dice.word(COUNTS),

@@ -6,7 +6,7 @@ use traceql_blocks::model::{
     ScopeSpans, Span, Trace, TraceId,
 };
 
-use super::vocabulary::{DOUBLES, INTS, KEYS, STRINGS};
+use super::vocabulary::{DOUBLES, INTS, KEYS, STRINGS, UNEVEN_WEIGHTS, WHOLE_WEIGHTS};
 use super::{Dice, NANOS};
 
 /// When the first trace starts: 2026-01-01T00:00:00Z.
@@ -232,6 +232,22 @@ fn scalar(dice: &mut Dice, type_index: usize) -> AttributeValue {
 /// One of the texts.
 fn text(dice: &mut Dice) -> String {
     dice.word(STRINGS).to_owned()
+}
+
+/// The same traces, half of their spans sampled; in half of the cases so that all stand for whole
+/// numbers of spans.
+pub(crate) fn sampled(dice: &mut Dice, mut traces: Vec<Trace>) -> Vec<Trace> {
+    let is_uneven = dice.once_in(2);
+    for resource_spans in traces.iter_mut().flat_map(|trace| &mut trace.resource_spans) {
+        for span in resource_spans.scope_spans.iter_mut().flat_map(|scope| &mut scope.spans) {
+            span.trace_state = match dice.below(4) {
+                0 => dice.word(WHOLE_WEIGHTS).to_owned(),
+                1 if is_uneven => dice.word(UNEVEN_WEIGHTS).to_owned(),
+                _ => String::new(),
+            };
+        }
+    }
+    traces
 }
 
 /// Traces with one thing less, biggest things first: what a failing trace is cut down by.
