@@ -9,10 +9,9 @@ use parking_lot::Mutex;
 use parquet::basic::Type as PhysicalType;
 
 use super::batch::{Condition, TraceData, attributes_by_key, test_column};
-use super::leaf::{Counted, Demand, Fault, LeafPage, Piece, Window};
-use super::library::Values;
+use super::leaf::{Counted, Demand, Fault, Piece, Window};
 use super::mask::Mask;
-use super::page::{ByteArrays, DecodeError, Encoding};
+use super::page::{ByteArrays, DecodeError};
 use super::structure::{Offsets, Structure, count};
 use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Strings};
 use super::walk::{Ranks, first_owner};
@@ -142,112 +141,6 @@ impl BlockBatch {
                 }
             }
         }
-    }
-
-    /// Integers of a page; of one that goes on behind the window, those up to its end at least.
-    pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<i64>>> {
-        let wanted = self.window.wanted_values(leaf, piece)?;
-        let mut n = wanted.unwrap_or(usize::MAX);
-        if let Some(known) = &*piece.memo.ints.lock() {
-            if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
-                return Ok(Arc::clone(known));
-            }
-            n = n.max(known.len() * 2);
-        }
-        let mut values = Vec::new();
-        match &piece.page {
-            LeafPage::Encoded(page) => {
-                if self.info(leaf).physical == PhysicalType::INT32 {
-                    let mut narrow = Vec::new();
-                    page.i32s_to(n, &mut narrow).map_err(|e| self.window.fail(leaf, piece, e))?;
-                    values.extend(narrow.into_iter().map(i64::from));
-                } else {
-                    page.i64s_to(n, &mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
-                }
-            }
-            LeafPage::Library(decoded) => match &decoded.values {
-                Values::I32(narrow) => values.extend(narrow.iter().map(|v| i64::from(*v))),
-                Values::I64(wide) => values.extend_from_slice(wide),
-                other => return Err(self.wrong_type(leaf, piece, "integers", other)),
-            },
-        }
-        let values = Arc::new(values);
-        if self.window.is_cut(piece) {
-            // The page will be asked again, by the next window.
-            *piece.memo.ints.lock() = Some(Arc::clone(&values));
-        }
-        Ok(values)
-    }
-
-    pub(super) fn page_floats(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<f64>> {
-        let mut values = Vec::new();
-        match &piece.page {
-            LeafPage::Encoded(page) => {
-                page.f64s(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
-            }
-            LeafPage::Library(decoded) => match &decoded.values {
-                Values::F64(floats) => values.extend_from_slice(floats),
-                other => return Err(self.wrong_type(leaf, piece, "doubles", other)),
-            },
-        }
-        Ok(values)
-    }
-
-    pub(super) fn page_bools(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<bool>> {
-        let mut values = Vec::new();
-        match &piece.page {
-            LeafPage::Encoded(page) => {
-                page.bools(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
-            }
-            LeafPage::Library(decoded) => match &decoded.values {
-                Values::Bool(bools) => values.extend_from_slice(bools),
-                other => return Err(self.wrong_type(leaf, piece, "booleans", other)),
-            },
-        }
-        Ok(values)
-    }
-
-    pub(super) fn page_strings(&self, leaf: LeafIndex, piece: &Piece) -> Demand<PageStrings> {
-        match &piece.page {
-            LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary => {
-                let wanted = self.window.wanted_values(leaf, piece)?;
-                let mut n = wanted.unwrap_or(usize::MAX);
-                if let Some(known) = &*piece.memo.codes.lock() {
-                    if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
-                        return Ok(PageStrings::Codes(Arc::clone(known)));
-                    }
-                    n = n.max(known.len() * 2);
-                }
-                let mut codes = Vec::new();
-                page.codes_to(n, &mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
-                let codes = Arc::new(codes);
-                if self.window.is_cut(piece) {
-                    *piece.memo.codes.lock() = Some(Arc::clone(&codes));
-                }
-                Ok(PageStrings::Codes(codes))
-            }
-            LeafPage::Encoded(page) => {
-                if let Some(known) = piece.memo.strings.get() {
-                    return Ok(PageStrings::Plain(Arc::clone(known)));
-                }
-                let mut plain = ByteArrays::default();
-                page.byte_arrays(&mut plain).map_err(|e| self.window.fail(leaf, piece, e))?;
-                let plain = Arc::new(plain);
-                if self.window.is_cut(piece) {
-                    piece.memo.strings.get_or_init(|| Arc::clone(&plain));
-                }
-                Ok(PageStrings::Plain(plain))
-            }
-            LeafPage::Library(decoded) => match &decoded.values {
-                Values::Bytes(plain) => Ok(PageStrings::Plain(Arc::new(plain.clone()))),
-                other => Err(self.wrong_type(leaf, piece, "byte arrays", other)),
-            },
-        }
-    }
-
-    fn wrong_type(&self, leaf: LeafIndex, piece: &Piece, expected: &str, found: &Values) -> Fault {
-        let found = format!("{:?}", std::mem::discriminant(found));
-        self.window.fail(leaf, piece, DecodeError::corrupt("values", expected, found, 0))
     }
 
     /// A code of a page, checked against its dictionary.

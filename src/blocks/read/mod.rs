@@ -29,6 +29,7 @@ pub mod memory;
 pub mod open;
 mod own_column;
 pub(crate) mod page;
+mod page_values;
 pub mod predicate;
 pub mod rows;
 pub mod structure;

@@ -1,6 +1,7 @@
 //! Evaluation of a pipeline over batches of whole traces: mask algebra, no joins, no I/O. Decides
 //! alone what matches; pruning only spares it work.
 
+mod children;
 pub(crate) mod compile;
 pub(crate) mod field;
 pub(crate) mod pipeline;
