@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::StreamExt as _;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 use traceql_language::analyze::ir::{MetricsExpr, MetricsFunction, TypedQuery};
 
+use super::exec::collect;
 use super::intervals::default_step;
 use super::query::{Observed, observed};
 use super::ranks::RELATIVE_ERROR;
 use super::spec::{MetricsScanSpec, ObserveSpec};
-use super::{MetricsAnswer, MetricsKind, MetricsRequest, Series, TimeAxis, wire};
+use super::{MetricsAnswer, MetricsKind, MetricsRequest, Series, TimeAxis};
 use crate::error::{Error, Result};
 use crate::options::QueryOptions;
 use crate::outcome::{Outcome, QueryStats};
@@ -223,12 +223,7 @@ pub(crate) async fn execute(
     run: &Arc<QueryRun>,
     physical: Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<Series>> {
-    let mut stream = execute_stream(physical, task_context(runtime, run))
+    let stream = execute_stream(physical, task_context(runtime, run))
         .map_err(crate::error::from_datafusion)?;
-    let mut series: Vec<Series> = Vec::new();
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(crate::error::from_datafusion)?;
-        series.extend(wire::decode::<wire::SeriesMessage>(&batch)?.into_iter().map(Into::into));
-    }
-    Ok(series)
+    collect(stream).await
 }

@@ -18,6 +18,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc;
 use traceql_language::analyze::ir::MetricsFunction;
 
 use super::compare::{CompareMerge, Comparer};
@@ -40,12 +41,15 @@ fn properties(n_partitions: usize) -> Arc<PlanProperties> {
     ))
 }
 
-/// A stream that yields batches once they have all been computed.
-fn when_done(
-    batches: impl Future<Output = crate::error::Result<Vec<RecordBatch>>> + Send + 'static,
-) -> SendableRecordBatchStream {
+/// A stream of batches that are made, one by one, once their source has been computed.
+fn when_done<I>(
+    batches: impl Future<Output = crate::error::Result<I>> + Send + 'static,
+) -> SendableRecordBatchStream
+where
+    I: Iterator<Item = crate::error::Result<RecordBatch>> + Send + 'static,
+{
     let stream = futures::stream::once(batches)
-        .map_ok(|batches| futures::stream::iter(batches.into_iter().map(Ok)))
+        .map_ok(|batches| futures::stream::iter(batches).map_err(external))
         .map_err(external)
         .try_flatten();
     Box::pin(RecordBatchStreamAdapter::new(wire::schema(), stream.boxed()))
@@ -136,7 +140,7 @@ impl ExecutionPlan for MetricsScanExec {
                 for (_, unit) in units {
                     runner.run(unit, &mut comparer).await?;
                 }
-                comparer.finish()
+                Ok(comparer.finish())
             }));
         }
         let n_exemplars = self.spec.observe.n_exemplars as usize;
@@ -145,15 +149,19 @@ impl ExecutionPlan for MetricsScanExec {
             for (_, unit) in units {
                 runner.run(unit, &mut observer).await?;
             }
-            observer.finish()
+            Ok(observer.finish())
         }))
     }
 }
 
-/// What each of so many partitions may hold. Half of the memory is for the pages they decode.
+/// One part in so many of the memory is for what partitions hold, another for what they are merged
+/// into; the rest is for pages, for what crosses between operators, and for finished series.
+const STATE_SHARE: usize = 4;
+
+/// What each of so many partitions may hold.
 fn budget(run: &QueryRun, n_partitions: usize) -> Budget {
     let limit_bytes = run.memory_limit_bytes;
-    Budget { bytes: limit_bytes / 2 / n_partitions.max(1), limit_bytes }
+    Budget { bytes: limit_bytes / STATE_SHARE / n_partitions.max(1), limit_bytes }
 }
 
 /// Adds the partitions of a scan up.
@@ -218,58 +226,69 @@ impl ExecutionPlan for MetricsMergeExec {
     ) -> Result<SendableRecordBatchStream> {
         let (_, run) = extensions(&context)?;
         let observed = self.spec.observed().map_err(external)?;
-        let partitions = spawn_partitions(&self.input, &context)?;
+        let partitions = Partitions::spawn(&self.input, &context)?;
         let n_exemplars = self.spec.n_exemplars as usize;
         let (axis, budget) = (self.spec.axis(), budget(&run, 1));
         if let MetricsFunction::Compare { top_n, .. } = observed.function {
             let mut merge = CompareMerge::new(axis, top_n, budget);
             return Ok(when_done(async move {
-                for batches in join(partitions).await? {
-                    for batch in batches {
-                        merge.add(&batch)?;
-                    }
-                }
-                wire::encode(merge.finish().iter().map(wire::SeriesMessage::from))
+                partitions.each(|batch| merge.add(&batch)).await?;
+                let series = merge.finish().into_iter();
+                Ok(wire::encode(series.map(|series| wire::SeriesMessage::from(&series))))
             }));
         }
         let mut merge = Merge::new(observed, axis, n_exemplars, budget);
         Ok(when_done(async move {
-            for batches in join(partitions).await? {
-                for batch in batches {
-                    merge.add(&batch)?;
-                }
-            }
+            partitions.each(|batch| merge.add(&batch)).await?;
             run.sketched.fetch_or(merge.is_sketched(), Ordering::Relaxed);
-            wire::encode(merge.finish().iter().map(wire::SeriesMessage::from))
+            Ok(wire::encode(merge.finish().map(|series| wire::SeriesMessage::from(&series))))
         }))
     }
 }
 
-type Partition = SpawnedTask<Result<Vec<RecordBatch>>>;
-
-/// Runs every partition of an input at once. Dropping the tasks aborts them.
-fn spawn_partitions(
-    input: &Arc<dyn ExecutionPlan>,
-    context: &Arc<TaskContext>,
-) -> Result<Vec<Partition>> {
-    let n = input.properties().output_partitioning().partition_count();
-    (0..n)
-        .map(|partition| {
-            let stream = input.execute(partition, Arc::clone(context))?;
-            Ok(SpawnedTask::spawn(stream.try_collect()))
-        })
-        .collect()
+/// The partitions of an input, all running. Dropping them aborts their tasks.
+struct Partitions {
+    tasks: Vec<SpawnedTask<()>>,
+    batches: Vec<mpsc::Receiver<Result<RecordBatch>>>,
 }
 
-/// What the partitions yield, in their order; the first error ends all.
-async fn join(partitions: Vec<Partition>) -> crate::error::Result<Vec<Vec<RecordBatch>>> {
-    futures::future::try_join_all(partitions.into_iter().map(async |partition| {
-        let joined = partition.join().await;
-        let batches = joined
-            .map_err(|error| crate::Error::Internal(format!("a partition ended: {error}")))?;
-        batches.map_err(crate::error::from_datafusion)
-    }))
-    .await
+impl Partitions {
+    fn spawn(input: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Self> {
+        let n = input.properties().output_partitioning().partition_count();
+        let mut partitions = Self { tasks: Vec::with_capacity(n), batches: Vec::with_capacity(n) };
+        for partition in 0..n {
+            let mut stream = input.execute(partition, Arc::clone(context))?;
+            let (sender, receiver) = mpsc::channel(1);
+            partitions.batches.push(receiver);
+            partitions.tasks.push(SpawnedTask::spawn(async move {
+                while let Some(batch) = stream.next().await {
+                    if sender.send(batch).await.is_err() {
+                        break;
+                    }
+                }
+            }));
+        }
+        Ok(partitions)
+    }
+
+    /// Hands over the batches of one partition after the other, so that sums do not depend on which
+    /// was faster. The first error ends all.
+    async fn each(
+        mut self,
+        mut take: impl FnMut(RecordBatch) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
+        for batches in &mut self.batches {
+            while let Some(batch) = batches.recv().await {
+                take(batch.map_err(crate::error::from_datafusion)?)?;
+            }
+        }
+        for task in self.tasks {
+            let joined = task.join().await;
+            joined
+                .map_err(|error| crate::Error::Internal(format!("a partition ended: {error}")))?;
+        }
+        Ok(())
+    }
 }
 
 /// Computes the answer of a query from the series of its selections.
@@ -340,19 +359,25 @@ impl ExecutionPlan for MetricsSeriesExec {
                 let stream = input
                     .execute(0, Arc::clone(&context))
                     .map_err(crate::error::from_datafusion)?;
-                let batches: Vec<RecordBatch> =
-                    stream.try_collect().await.map_err(crate::error::from_datafusion)?;
-                let mut series: Vec<Series> = Vec::new();
-                for batch in &batches {
-                    let rows = wire::decode::<wire::SeriesMessage>(batch)?;
-                    series.extend(rows.into_iter().map(Into::into));
-                }
-                selections.push(series);
+                selections.push(collect(stream).await?);
             }
             let mut series = math::compute(&query, &observed, &selections)?;
             series.sort_by(|a, b| series_order(&a.labels, &b.labels));
             series.iter_mut().for_each(|series| fill_exemplars(series, &axis));
-            wire::encode(series.iter().map(wire::SeriesMessage::from))
+            let series = series.into_iter();
+            Ok(wire::encode(series.map(|series| wire::SeriesMessage::from(&series))))
         }))
     }
+}
+
+/// All series of a stream.
+pub(super) async fn collect(
+    mut stream: SendableRecordBatchStream,
+) -> crate::error::Result<Vec<Series>> {
+    let mut series = Vec::new();
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(crate::error::from_datafusion)?;
+        series.extend(wire::decode::<wire::SeriesMessage>(&batch)?.into_iter().map(Into::into));
+    }
+    Ok(series)
 }

@@ -12,7 +12,7 @@ use super::observe::{Budget, text_label};
 use super::query::Observed;
 use super::state::State;
 use super::wire::{self, LabelMessage, PartialMessage};
-use super::{Exemplar, Label, LabelValue, Samples, Series, TimeAxis, buckets, series_order};
+use super::{Exemplar, Label, LabelValue, Samples, Series, TimeAxis, buckets};
 use crate::error::Result;
 
 /// Adds partial results up.
@@ -107,8 +107,8 @@ impl Merge {
         self.state.is_sketched()
     }
 
-    /// All series, in the order of 6.1.
-    pub(super) fn finish(mut self) -> Vec<Series> {
+    /// All series, in no order, each made when it is asked for.
+    pub(super) fn finish(mut self) -> impl Iterator<Item = Series> + Send {
         let counts = matches!(
             self.observed.function,
             MetricsFunction::Rate | MetricsFunction::CountOverTime
@@ -125,23 +125,23 @@ impl Merge {
         self.thin_exemplars();
         let overall = self.overall_quantiles();
         let scale = self.scale();
-        let mut finished = Vec::new();
+        let labels = std::mem::take(&mut self.labels);
         let exemplars = std::mem::take(&mut self.exemplars);
-        for ((series, labels), exemplars) in (0_u32..).zip(&self.labels).zip(exemplars) {
+        let all = (0_u32..).zip(labels.into_iter().zip(exemplars));
+        all.flat_map(move |(series, (labels, exemplars))| {
             let lists = self.state.samples(series, &self.observed, &self.axis, scale);
-            let mut of_series: Vec<Series> =
-                lists.into_iter().map(|(own, samples)| self.series(labels, own, samples)).collect();
+            let mut of_series: Vec<Series> = lists
+                .into_iter()
+                .map(|(own, samples)| self.series(&labels, own, samples))
+                .collect();
             for exemplar in exemplars {
                 if let Some(series) = self.owner(&mut of_series, &overall, scale, &exemplar) {
                     series.exemplars.push(self.without_value(exemplar));
                 }
             }
-            finished.extend(of_series);
-        }
-        finished.retain(|series| !series.samples.all_absent());
-        finished.iter_mut().for_each(|series| by_time(&mut series.exemplars));
-        finished.sort_by(|a, b| series_order(&a.labels, &b.labels));
-        finished
+            of_series.retain(|series| !series.samples.all_absent());
+            of_series
+        })
     }
 
     fn series(&self, labels: &[Label], own: Option<f64>, samples: Samples) -> Series {

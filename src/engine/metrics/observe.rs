@@ -206,12 +206,12 @@ impl Observer {
     }
 
     /// What was observed, a row a series.
-    pub(super) fn finish(&mut self) -> Result<Vec<RecordBatch>> {
+    pub(super) fn finish(mut self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
         let mut exemplars: Vec<Vec<Exemplar>> = vec![Vec::new(); self.index.len()];
         for (series, exemplar) in self.exemplars.iter_mut().flat_map(|e| e.kept.drain(..)) {
             exemplars[series as usize].push(exemplar);
         }
-        let rows = (0..self.index.len()).zip(exemplars).filter_map(|(series, exemplars)| {
+        let rows = (0..self.index.len()).zip(exemplars).filter_map(move |(series, exemplars)| {
             let labels = self.index.labels(series, &self.names, &self.values);
             let cells = self.state.to_messages(u32::try_from(series).unwrap_or(u32::MAX));
             (!cells.is_empty()).then(|| PartialMessage {

@@ -22,18 +22,19 @@ pub(crate) fn schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// Messages as batches.
-pub(super) fn encode<M: Message>(rows: impl Iterator<Item = M>) -> Result<Vec<RecordBatch>> {
+/// Messages as batches, each made when it is asked for.
+pub(super) fn encode<M: Message>(
+    rows: impl Iterator<Item = M>,
+) -> impl Iterator<Item = Result<RecordBatch>> {
     let mut rows = rows.peekable();
-    let mut batches = Vec::new();
-    while rows.peek().is_some() {
+    std::iter::from_fn(move || {
+        rows.peek()?;
         let mut payloads = BinaryBuilder::new();
         rows.by_ref().take(ROWS).for_each(|row| payloads.append_value(row.encode_to_vec()));
         let columns: Vec<ArrayRef> = vec![Arc::new(payloads.finish())];
         let batch = RecordBatch::try_new(schema(), columns);
-        batches.push(batch.map_err(|error| Error::Internal(error.to_string()))?);
-    }
-    Ok(batches)
+        Some(batch.map_err(|error| Error::Internal(error.to_string())))
+    })
 }
 
 /// The messages of a batch.

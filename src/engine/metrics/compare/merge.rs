@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::metrics::cells::{Count, Table};
 use crate::metrics::observe::{Budget, text_label};
 use crate::metrics::wire::{self, ValueMessage};
-use crate::metrics::{Label, LabelValue, Samples, Series, TimeAxis, series_order, value_order};
+use crate::metrics::{Label, LabelValue, Samples, Series, TimeAxis, value_order};
 
 /// What one partition found of one attribute.
 #[derive(Clone, PartialEq, Message)]
@@ -177,7 +177,7 @@ impl CompareMerge {
         }
     }
 
-    /// The kept series, in the order of 6.1.
+    /// The kept series.
     pub(in crate::metrics) fn finish(self) -> Vec<Series> {
         let n = self.axis.n_intervals;
         let samples = |table: &Table<Count>, row: u32| {
@@ -203,7 +203,6 @@ impl CompareMerge {
                 }
             }
         }
-        finished.sort_by(|a, b| series_order(&a.labels, &b.labels));
         finished
     }
 }

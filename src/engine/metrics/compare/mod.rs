@@ -178,20 +178,22 @@ impl Comparer {
     }
 
     /// What was counted, a row an attribute.
-    pub(super) fn finish(&self) -> Result<Vec<RecordBatch>> {
-        wire::encode(self.attributes.iter().map(|attribute| {
+    pub(super) fn finish(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+        let Self { attributes, table, .. } = self;
+        wire::encode(attributes.into_iter().map(move |attribute| {
             let values = attribute.values.labels().iter().map(Into::into).collect();
             let sides = attribute.series.iter().zip(attribute.totals).map(|(series, total)| {
                 let mut side = SideMessage::default();
                 for (number, series) in (0_u32..).zip(series).filter(|(_, row)| **row != MISSING) {
-                    side.push(Some(number), self.table.cells(*series));
+                    side.push(Some(number), table.cells(*series));
                 }
                 if total != MISSING {
-                    side.push(None, self.table.cells(total));
+                    side.push(None, table.cells(total));
                 }
                 side
             });
-            AttributeMessage { name: attribute.name.clone(), values, sides: sides.collect() }
+            let sides = sides.collect();
+            AttributeMessage { name: attribute.name, values, sides }
         }))
     }
 
