@@ -102,29 +102,33 @@ impl Structure {
         let mut resource = count(self.n_resources());
         let mut scope = count(self.n_scopes());
         let mut trace = count(self.n_traces());
-        self.span_trace.reserve(rep.len());
-        self.span_resource.reserve(rep.len());
-        self.span_scope.reserve(rep.len());
+        // Every entry is written as if it were a span; the next one takes its place if it is not.
+        let mut n_spans = self.n_spans();
+        for spans in [&mut self.span_trace, &mut self.span_resource, &mut self.span_scope] {
+            spans.resize(n_spans + rep.len(), 0);
+        }
         for (at, (&rep, &def)) in rep.iter().zip(def).enumerate() {
             if rep == 0 && at > 0 {
-                self.close_trace(resource, scope);
+                self.close_trace(n_spans, resource, scope);
                 trace += 1;
             }
-            resource += u32::from(rep <= 1 && def >= 1);
-            scope += u32::from(rep <= 2 && def >= 2);
-            if def >= 3 {
-                self.span_trace.push(trace);
-                self.span_resource.push(resource.wrapping_sub(1));
-                self.span_scope.push(scope.wrapping_sub(1));
-            }
+            resource += u32::from(rep <= 1) & u32::from(def >= 1);
+            scope += u32::from(rep <= 2) & u32::from(def >= 2);
+            self.span_trace[n_spans] = trace;
+            self.span_resource[n_spans] = resource.wrapping_sub(1);
+            self.span_scope[n_spans] = scope.wrapping_sub(1);
+            n_spans += usize::from(def >= 3);
+        }
+        for spans in [&mut self.span_trace, &mut self.span_resource, &mut self.span_scope] {
+            spans.truncate(n_spans);
         }
         if !rep.is_empty() {
-            self.close_trace(resource, scope);
+            self.close_trace(n_spans, resource, scope);
         }
     }
 
-    fn close_trace(&mut self, resource: u32, scope: u32) {
-        self.trace_spans.push_end(count(self.span_trace.len()));
+    fn close_trace(&mut self, n_spans: usize, resource: u32, scope: u32) {
+        self.trace_spans.push_end(count(n_spans));
         self.trace_resources.push_end(resource);
         self.trace_scopes.push_end(scope);
     }

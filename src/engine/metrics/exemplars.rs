@@ -24,15 +24,13 @@ impl Spread {
         self.kept >= self.limit
     }
 
-    /// True if a span that starts then is kept; it takes the place.
-    pub(crate) fn take(&mut self, start_unix_nanos: u64, axis: &TimeAxis) -> bool {
+    /// True if a span of this interval is kept; it takes the place.
+    pub(crate) fn take(&mut self, interval: usize, axis: &TimeAxis) -> bool {
         if self.is_full() {
             return false;
         }
-        let since = u128::from(start_unix_nanos.saturating_sub(axis.start_unix_nanos));
-        let whole = u128::from(axis.end_unix_nanos() - axis.start_unix_nanos).max(1);
-        let part = since * self.parts.len() as u128 / whole;
-        let part = usize::try_from(part).unwrap_or(usize::MAX).min(self.parts.len() - 1);
+        let part = interval.saturating_mul(self.parts.len()) / axis.n_intervals.max(1);
+        let part = part.min(self.parts.len() - 1);
         if self.parts[part] >= PER_PART {
             return false;
         }
@@ -56,12 +54,12 @@ mod tests {
 
     #[test]
     fn exemplars_are_spread_over_the_range() {
-        let axis = TimeAxis { start_unix_nanos: 1_000, step_nanos: 100, n_intervals: 10 };
+        let axis = TimeAxis { start_unix_nanos: 1_000, step_nanos: 100, n_intervals: 20 };
         let mut spread = Spread::new(10);
-        let kept = (1_001..=2_000).filter(|start| spread.take(*start, &axis)).collect::<Vec<_>>();
-        assert_eq!(kept, [1_001, 1_002, 1_200, 1_201, 1_400, 1_401, 1_600, 1_601, 1_800, 1_801]);
+        let kept = (0..60).map(|n| n / 3).filter(|at| spread.take(*at, &axis)).collect::<Vec<_>>();
+        assert_eq!(kept, [0, 0, 4, 4, 8, 8, 12, 12, 16, 16]);
         assert!(spread.is_full());
-        assert!(!Spread::new(0).take(1_500, &axis));
-        assert!(Spread::new(1).take(u64::MAX, &axis));
+        assert!(!Spread::new(0).take(3, &axis));
+        assert!(Spread::new(1).take(usize::MAX, &axis));
     }
 }

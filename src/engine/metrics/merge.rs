@@ -176,7 +176,10 @@ impl Merge {
                 spread = Spread::new(self.n_exemplars);
             }
             by_time(exemplars);
-            exemplars.retain(|exemplar| spread.take(exemplar.timestamp_unix_nanos, &self.axis));
+            exemplars.retain(|exemplar| {
+                let interval = self.axis.interval_of(exemplar.timestamp_unix_nanos);
+                interval.is_some_and(|interval| spread.take(interval, &self.axis))
+            });
         }
     }
 

@@ -61,8 +61,10 @@ impl Starts {
 
     /// The spans that start within the range.
     pub(super) fn observations(&self, starts: &ColumnData, spans: &Mask) -> Observations {
-        let mut found = Observations::default();
-        let ColumnData::Int(starts) = starts else { return found };
+        let ColumnData::Int(starts) = starts else { return Observations::default() };
+        let n = spans.count();
+        let mut found =
+            Observations { spans: Vec::with_capacity(n), intervals: Vec::with_capacity(n) };
         // Neighbours often start in the same interval.
         let mut last = 0..0;
         let mut last_interval = 0;
@@ -155,6 +157,14 @@ struct Exemplars {
     fields: Vec<Field>,
     names: Vec<String>,
     kept: Vec<(u32, Exemplar)>,
+}
+
+/// Spans with their intervals and series, in parallel lists.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    spans: &'a [u32],
+    intervals: &'a [u32],
+    series: &'a [u32],
 }
 
 /// A span that may become an exemplar, before anything of it is read.
@@ -290,17 +300,17 @@ impl Sink for Observer {
             .collect();
         let series = self.index.series_of(&values, spans.len());
         if let Some(exemplars) = &mut self.exemplars {
-            exemplars.take(&batch, &self.starts, &starts, &spans, &series, numbers.as_deref())?;
+            let found = Found { spans: &spans, intervals: &intervals, series: &series };
+            exemplars.take(&batch, &self.starts.axis, found, numbers.as_deref())?;
         }
-        for (at, (series, interval)) in series.iter().zip(&intervals).enumerate() {
-            let weight =
-                weights.as_ref().map_or(1.0, |states| match states.get(spans[at] as usize) {
-                    ValueRef::Bytes(state) => weight(state),
-                    _ => 1.0,
-                });
-            let number = numbers.as_ref().and_then(|numbers| numbers[at]);
-            self.state.add(*series, *interval, number, weight);
-        }
+        let weights: Option<Vec<f64>> = weights.map(|states| {
+            let state = |span: &u32| match states.get(*span as usize) {
+                ValueRef::Bytes(state) => weight(state),
+                _ => 1.0,
+            };
+            spans.iter().map(state).collect()
+        });
+        self.state.add(&series, &intervals, numbers.as_deref(), weights.as_deref());
         self.check_size().map_err(Stop::Query)
     }
 }
@@ -319,20 +329,15 @@ impl Exemplars {
     fn take(
         &mut self,
         batch: &Batch<'_>,
-        starts: &Starts,
-        start_column: &ColumnData,
-        spans: &[u32],
-        series: &[u32],
+        axis: &TimeAxis,
+        found: Found<'_>,
         numbers: Option<&[Option<Number>]>,
     ) -> Demand<()> {
         if !self.per_series && self.spread(0).is_full() {
             return Ok(());
         }
         let before = self.spreads.clone();
-        let start = |column: &ColumnData, span: u32| match column.get(span as usize) {
-            ValueRef::Int(nanos) => nanos.cast_unsigned(),
-            _ => 0,
-        };
+        let Found { spans, intervals, series } = found;
         let mut chosen = Vec::new();
         let mut traces = Mask::none(batch.structure.n_traces());
         let mut last_trace = None;
@@ -342,7 +347,7 @@ impl Exemplars {
                 continue;
             }
             last_trace = Some(trace);
-            if self.spread(series[at]).take(start(start_column, *span), &starts.axis) {
+            if self.spread(series[at]).take(intervals[at] as usize, axis) {
                 chosen.push(Candidate { at, series: series[at] });
                 traces.set(trace as usize);
             }
@@ -350,15 +355,16 @@ impl Exemplars {
         if chosen.is_empty() {
             return Ok(());
         }
-        let read = self.read(batch, traces, &chosen, spans, numbers);
-        match read {
-            Ok(exemplars) => self.kept.extend(exemplars),
+        match self.read(batch, traces, &chosen, spans, numbers) {
+            Ok(exemplars) => {
+                self.kept.extend(exemplars);
+                Ok(())
+            }
             Err(fault) => {
                 self.spreads = before;
-                return Err(fault);
+                Err(fault)
             }
         }
-        Ok(())
     }
 
     fn read(

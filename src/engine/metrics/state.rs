@@ -104,30 +104,66 @@ impl State {
         !matches!(self, Self::Counts(_))
     }
 
-    /// Adds a span.
-    pub(super) fn add(&mut self, series: u32, interval: u32, number: Option<Number>, weight: f64) {
-        match (self, number) {
-            (Self::Counts(table), _) => table.cell(series, interval).0 += weight,
-            (_, None) => {}
-            (Self::Extremes(table), Some(number)) => {
-                table.cell(series, interval).add(number.value());
-            }
-            (Self::Sums(table), Some(number)) => {
-                table.cell(series, interval).add(number.value(), weight);
-            }
-            (Self::Buckets(table), Some(number)) => {
-                let bucket = match number {
-                    Number::Int(v) | Number::Nanos(v) => Some(buckets::of_int(v)),
-                    Number::Float(v) => buckets::of_float(v),
-                };
-                if let Some(bucket) = bucket {
-                    let row = table.row(series, bucket);
-                    table.table.cell(row, interval).0 += weight;
+    /// Adds spans: series, intervals and, where the function has them, numbers and weights, in
+    /// parallel lists. Weights that are not given are 1.
+    pub(super) fn add(
+        &mut self,
+        series: &[u32],
+        intervals: &[u32],
+        numbers: Option<&[Option<Number>]>,
+        weights: Option<&[f64]>,
+    ) {
+        let weight = |at: usize| weights.map_or(1.0, |weights| weights[at]);
+        let cells = series.iter().copied().zip(intervals.iter().copied()).enumerate();
+        if let Self::Counts(table) = self {
+            // Neighbours mostly fall into the same cell.
+            let mut run: Option<((u32, u32), f64)> = None;
+            for (at, cell) in cells {
+                match &mut run {
+                    Some((known, sum)) if *known == cell => *sum += weight(at),
+                    _ => {
+                        if let Some(((series, interval), sum)) = run.replace((cell, weight(at))) {
+                            table.cell(series, interval).0 += sum;
+                        }
+                    }
                 }
             }
-            (Self::Ranks { table, sketched, n_values }, Some(number)) => {
-                table.cell(series, interval).add(number.value(), *sketched);
-                *n_values += 1;
+            if let Some(((series, interval), sum)) = run {
+                table.cell(series, interval).0 += sum;
+            }
+            return;
+        }
+        let numbers = numbers.unwrap_or_default();
+        let valued = cells.filter_map(|(at, cell)| Some((at, cell, (*numbers.get(at)?)?)));
+        match self {
+            Self::Counts(_) => {}
+            Self::Extremes(table) => {
+                for (_, (series, interval), number) in valued {
+                    table.cell(series, interval).add(number.value());
+                }
+            }
+            Self::Sums(table) => {
+                for (at, (series, interval), number) in valued {
+                    table.cell(series, interval).add(number.value(), weight(at));
+                }
+            }
+            Self::Buckets(table) => {
+                for (at, (series, interval), number) in valued {
+                    let bucket = match number {
+                        Number::Int(v) | Number::Nanos(v) => Some(buckets::of_int(v)),
+                        Number::Float(v) => buckets::of_float(v),
+                    };
+                    if let Some(bucket) = bucket {
+                        let row = table.row(series, bucket);
+                        table.table.cell(row, interval).0 += weight(at);
+                    }
+                }
+            }
+            Self::Ranks { table, sketched, n_values } => {
+                for (_, (series, interval), number) in valued {
+                    table.cell(series, interval).add(number.value(), *sketched);
+                    *n_values += 1;
+                }
             }
         }
     }
