@@ -11,7 +11,7 @@ use traceql_language::analyze::ir::TypedQuery;
 
 use crate::support::evaluate::metrics::{Axis, When};
 use crate::support::series::{self, Shown};
-use crate::support::{evaluate, golden, golden_metrics, stored};
+use crate::support::{data_set, evaluate, golden, golden_metrics, stored};
 
 /// Searches that the reference answers and vParquet3 can answer too.
 const FEWEST_ANSWERS: usize = 128;
@@ -112,6 +112,26 @@ async fn metrics_evaluator_agrees(tenant: &str) {
     .await;
 }
 
+/// The engine's metrics over the blocks.
+async fn metrics_engine_agrees(tenant: &str) {
+    let bucket = golden::testdata("blocks/shop");
+    let url = bucket.to_str().expect("a readable path");
+    let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
+    let tenants = [TenantId::parse(tenant).expect("a tenant id")];
+    let engine = Engine::new(EngineConfig::default());
+    let options = QueryOptions::default();
+    metrics_agree(tenant, async |query, when| {
+        let request = data_set::request(when);
+        let outcome = engine.metrics(&source, &tenants, query, &request, &options).await;
+        let outcome = outcome.map_err(|error| error.to_string())?;
+        match outcome.partial {
+            Some(reason) => Err(format!("the answer is partial: {reason}")),
+            None => Ok(series::of_engine(&outcome.answer)),
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn evaluator_agrees_on_vparquet5() {
     evaluator_agrees("shop5").await;
@@ -155,4 +175,19 @@ async fn metrics_evaluator_agrees_on_vparquet4() {
 #[tokio::test]
 async fn metrics_evaluator_agrees_on_vparquet3() {
     metrics_evaluator_agrees("shop3").await;
+}
+
+#[tokio::test]
+async fn metrics_engine_agrees_on_vparquet5() {
+    metrics_engine_agrees("shop5").await;
+}
+
+#[tokio::test]
+async fn metrics_engine_agrees_on_vparquet4() {
+    metrics_engine_agrees("shop4").await;
+}
+
+#[tokio::test]
+async fn metrics_engine_agrees_on_vparquet3() {
+    metrics_engine_agrees("shop3").await;
 }

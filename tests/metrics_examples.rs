@@ -1,12 +1,14 @@
 //! The worked metrics cases, whose answers a Tempo 3.x gave: the naive evaluator gives them, which is
-//! what makes it fit to judge the engine. Ten hold an accident that `metrics.md` section 0 says not to
+//! what makes it fit to judge the engine; and so does the engine. Ten hold an accident that `metrics.md` section 0 says not to
 //! reproduce; for these the language's answer stands here, derived by hand from the spans of the case,
 //! never from a run.
 
 use traceql_blocks::model::Trace;
+use traceql_engine::QueryOptions;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::TypedQuery;
 
+use crate::support::data_set::DataSet;
 use crate::support::evaluate::metrics::{self as evaluate, Axis, When};
 use crate::support::metrics_cases::{self, Case};
 use crate::support::series::{self, Shown};
@@ -201,6 +203,16 @@ fn evaluator_gives_every_answer() {
         let axis = Axis::of(when).map_err(|refusal| refusal.to_string())?;
         let series = evaluate::metrics(traces, query, when);
         Ok(series::of_evaluator(&axis, &series.map_err(|refusal| refusal.to_string())?))
+    });
+}
+
+#[test]
+fn engine_gives_every_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    answers_agree(&|traces, query, when| {
+        let data = DataSet::of_file(folder.path(), traces.to_vec());
+        let answer = data.metrics(query, when, &QueryOptions::default())?;
+        Ok(series::of_engine(&answer))
     });
 }
 

@@ -10,9 +10,12 @@ use traceql_blocks::bucket::store::SourceOptions;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 use traceql_blocks::write::otlp;
+use traceql_engine::metrics::{MetricsAnswer, MetricsKind, MetricsRequest};
 use traceql_engine::search::TraceResult;
 use traceql_engine::{Engine, EngineConfig, QueryOptions};
 use traceql_language::analyze::ir::TypedQuery;
+
+use super::evaluate::metrics::When;
 
 /// Disagreements shown when a test fails.
 const MOST_SHOWN: usize = 8;
@@ -88,6 +91,32 @@ impl DataSet {
             None => Ok(outcome.answer.traces),
         }
     }
+
+    /// The engine's answer to a metrics query, if it is whole.
+    pub(crate) fn metrics(
+        &self,
+        query: &TypedQuery,
+        when: When,
+        options: &QueryOptions,
+    ) -> Result<MetricsAnswer, String> {
+        let tenants = std::slice::from_ref(&self.tenant);
+        let request = request(when);
+        let metrics = self.engine.metrics(&self.source, tenants, query, &request, options);
+        let outcome = RUNTIME.block_on(metrics).map_err(|error| error.to_string())?;
+        match outcome.partial {
+            Some(reason) => Err(format!("the answer is partial: {reason}")),
+            None => Ok(outcome.answer),
+        }
+    }
+}
+
+/// A request for everything there is to know about some range, exemplars among it.
+pub(crate) fn request(when: When) -> MetricsRequest {
+    let (range, kind) = match when {
+        When::Range { start, end, step } => ((start, end), MetricsKind::Range { step_nanos: step }),
+        When::Instant { start, end } => ((start, end), MetricsKind::Instant),
+    };
+    MetricsRequest { range: Some(range), kind, exemplars: 100, ..MetricsRequest::default() }
 }
 
 /// Fails if there are any, and shows a few.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use traceql_engine::metrics::Label;
+use traceql_engine::metrics::{Label, MetricsAnswer};
 
 use super::evaluate::metrics::{Axis, NaiveSeries};
 
@@ -26,6 +26,29 @@ pub(crate) fn of_evaluator(axis: &Axis, series: &[NaiveSeries]) -> Vec<Shown> {
             .enumerate()
             .filter_map(|(interval, sample)| Some((axis.timestamp(interval), (*sample)?)))
             .collect(),
+    });
+    shown.collect()
+}
+
+/// What the engine answers. Times are computed from the plain numbers of its axis.
+pub(crate) fn of_engine(answer: &MetricsAnswer) -> Vec<Shown> {
+    let axis = &answer.axis;
+    let timestamp = |interval: usize| {
+        let steps = i128::try_from(interval).expect("an axis of a test") + 1;
+        i128::from(axis.start_unix_nanos) + steps * i128::from(axis.step_nanos)
+    };
+    let shown = answer.series.iter().map(|series| {
+        assert_eq!(series.samples.len(), axis.n_intervals, "a sample for every interval");
+        Shown {
+            labels: series.labels.clone(),
+            samples: series
+                .samples
+                .iter()
+                .enumerate()
+                .filter(|(_, sample)| !sample.is_nan())
+                .map(|(interval, sample)| (timestamp(interval), sample))
+                .collect(),
+        }
     });
     shown.collect()
 }
