@@ -104,6 +104,7 @@ pub(crate) fn scan(
         n_partitions: threads,
         memory_source,
         ordered: stops_early,
+        by_start: false,
     }
 }
 

@@ -70,7 +70,9 @@ impl BlockBatch {
         let table = table?.flatten();
         let mut own: BTreeMap<String, Option<AttributeColumn>> =
             own.into_iter().collect::<Demand<_>>()?;
-        let mut entries = self.entries(&leaves, level, traces, &names)?;
+        let Some(mut entries) = self.entries(&leaves, level, traces, &names)? else {
+            return Ok(None);
+        };
         let mut tables: Vec<Arc<StringTable>> = table.iter().map(Arc::clone).collect();
         for leaf in value_leaves {
             if leaves.string == Some(leaf) {
@@ -113,14 +115,14 @@ impl BlockBatch {
         Ok(Some(found.into_iter().map(data).collect()))
     }
 
-    /// Keys and owners of all attributes.
+    /// Keys and owners of all attributes; `None` if a page holds keys themselves, not codes.
     fn entries(
         &self,
         leaves: &AttributeLeaves,
         level: Level,
         traces: &Mask,
         names: &StringTable,
-    ) -> Demand<Entries> {
+    ) -> Demand<Option<Entries>> {
         let structure = self.structure()?;
         let children = self.children(level)?;
         let owners = first_owner(level, &structure, children.as_deref());
@@ -129,7 +131,7 @@ impl BlockBatch {
             let index = self.window.index(leaves.key, piece, self.ranks(leaves.key, level))?;
             self.note_entries(level, piece, &index);
             let PageStrings::Codes(codes) = self.page_strings(leaves.key, piece)? else {
-                return Err(self.no_dictionary(leaves.key, piece));
+                return Ok(None);
             };
             self.check_codes(leaves.key, piece, &codes, names)?;
             for (trace, row) in self.window.rows_of(piece) {
@@ -150,7 +152,7 @@ impl BlockBatch {
         }
         entries.of_trace.resize(self.window.n_rows() + 1, entries.keys.len());
         entries.cells = vec![AttributeCell::Invisible; entries.keys.len()];
-        Ok(entries)
+        Ok(Some(entries))
     }
 
     /// Puts the values of a leaf beside their keys.

@@ -49,6 +49,18 @@ pub async fn find_in_block(
             return Ok(None);
         }
     }
+    find_present(block, id, context).await
+}
+
+/// The same for a trace that the block is known to hold, so that its bloom filter tells nothing.
+///
+/// # Errors
+/// Failures to read the block.
+pub async fn find_present(
+    block: &Block,
+    id: TraceId,
+    context: &ReadContext,
+) -> Result<Option<Trace>> {
     let open = OpenBlock::open(block, context).await?;
     for row_group in 0..open.n_row_groups() {
         // Rows are sorted by id, so at most one row group comes into question; but statistics are

@@ -13,11 +13,12 @@ use super::field::{Batch, FieldReader, NONE, row_number};
 
 impl Batch<'_> {
     /// Prepares a field of which each span shows one value: of several events (links) the first
-    /// that is among `satisfied` and has the field, else the first that has it.
+    /// that has the field and is among those of the first of `satisfied`, then of the second and so
+    /// on; else the first that has it.
     pub(crate) fn standing_in(
         &self,
         field: &Field,
-        satisfied: impl FnOnce(Level) -> Demand<Option<Mask>>,
+        satisfied: impl FnOnce(Level) -> Demand<Vec<Mask>>,
     ) -> Demand<FieldReader> {
         let level = field_level(field);
         if !matches!(level, Level::Event | Level::Link) || field.of_parent {
@@ -31,17 +32,24 @@ impl Batch<'_> {
         let satisfied = satisfied(level);
         let (children, reader) = (children?, self.field(field, &rows?)?);
         let satisfied = satisfied?;
+        // An attribute whose value cannot be seen is there nevertheless.
+        let has = |child: usize| match &reader {
+            FieldReader::Attribute { data, .. } => match &**data {
+                ColumnData::Attribute(column) => {
+                    column.rows.binary_search(&row_number(child)).is_ok()
+                }
+                _ => true,
+            },
+            reader => !reader.get(child).is_nil(),
+        };
         let chosen = (0..self.n_spans())
             .map(|span| {
-                let mut having = children.range(span).filter(|child| !reader.get(*child).is_nil());
-                let first = having.next();
-                let best = match &satisfied {
-                    Some(mask) => first
-                        .filter(|child| mask.get(*child))
-                        .or_else(|| having.find(|child| mask.get(*child)))
-                        .or(first),
-                    None => first,
-                };
+                let having = || children.range(span).filter(|child| has(*child));
+                let offered = satisfied.iter();
+                let best = offered
+                    .filter_map(|mask| having().find(|child| mask.get(*child)))
+                    .next()
+                    .or_else(|| having().next());
                 best.map_or(NONE, row_number)
             })
             .collect();
@@ -56,23 +64,25 @@ impl Batch<'_> {
         })
     }
 
-    /// Events (links) that make some filter of the pipeline true; none if no filter reads them.
-    pub(crate) fn satisfying_children(&self, level: Level) -> Demand<Option<Mask>> {
+    /// Events (links) that make a filter true which can have let their span through: one mask for
+    /// each such filter that reads them, in the order of the text.
+    pub(crate) fn satisfying_children(&self, level: Level) -> Demand<Vec<Mask>> {
         let mut filters = Vec::new();
-        compile::filters(&self.program.stages, &mut filters);
+        compile::passing_filters(&self.program.stages, &mut filters);
         filters.retain(|filter| match level {
             Level::Event => filter.over_events,
             _ => filter.over_links,
         });
         if filters.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let children = match level {
             Level::Event => self.data.span_events()?,
             _ => self.data.span_links()?,
         };
-        let mut satisfying = Mask::none(children.n_children());
+        let mut masks = Vec::with_capacity(filters.len());
         for filter in filters {
+            let mut satisfying = Mask::none(children.n_children());
             let rows = self.rows(filter.over_events, filter.over_links)?;
             let truth = self.bool(&filter.body, &rows)?;
             let of_row = match level {
@@ -84,8 +94,9 @@ impl Batch<'_> {
                     satisfying.set(of_row[row] as usize);
                 }
             }
+            masks.push(satisfying);
         }
-        Ok(Some(satisfying))
+        Ok(masks)
     }
 
     /// For each span the first event (link) that has the key; [`NONE`] if none has.

@@ -201,12 +201,19 @@ impl Program {
     }
 }
 
-/// The filters of some stages, those inside parentheses included.
-pub(crate) fn filters<'a>(stages: &'a [StageNode], found: &mut Vec<&'a Filter>) {
+/// The filters that can have let a span through, in the order of the text: those left of a plain or
+/// negated structural operator have not, since it yields spans of its right side alone.
+pub(crate) fn passing_filters<'a>(stages: &'a [StageNode], found: &mut Vec<&'a Filter>) {
     fn of_spanset<'a>(node: &'a SpansetNode, found: &mut Vec<&'a Filter>) {
+        use ir::StructuralMode::{Negated, Plain};
         match node {
             SpansetNode::Filter(filter) => found.push(filter),
-            SpansetNode::Pipeline(stages) => filters(stages, found),
+            SpansetNode::Pipeline(stages) => passing_filters(stages, found),
+            SpansetNode::Operation {
+                op: SpansetOp::Structural { mode: Plain | Negated, .. },
+                right,
+                ..
+            } => of_spanset(right, found),
             SpansetNode::Operation { left, right, .. } => {
                 of_spanset(left, found);
                 of_spanset(right, found);

@@ -80,6 +80,7 @@ pub(crate) async fn plan(
     let mut scans = Vec::with_capacity(observed.len());
     for (number, observed) in (0_u32..).zip(observed) {
         let mut spec = scan(run, &selection, query, &options, false);
+        spec.by_start = true;
         if observed.selects_nothing() {
             spec.units.clear();
         }

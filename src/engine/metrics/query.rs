@@ -3,8 +3,8 @@
 
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{
-    Field, FieldExpr, MetricsExpr, MetricsFunction, Pipeline, SpansetExpr, SpansetOp, Stage,
-    Static, StructuralMode, TypedQuery,
+    Field, FieldExpr, MetricsExpr, MetricsFunction, Pipeline, ScalarExpr, SpansetExpr, SpansetOp,
+    Stage, Static, StructuralMode, TypedQuery,
 };
 
 use crate::error::{Error, Result};
@@ -109,6 +109,11 @@ impl Observed {
         })
     }
 
+    /// Calls `visit` for every field that a filter of spans reads, wherever it stands.
+    pub(crate) fn filtered_fields(&self, visit: &mut impl FnMut(&Field)) {
+        of_filters(&self.pipeline, visit);
+    }
+
     /// Every field the query reads, each once, in the order of the text.
     pub(crate) fn fields(&self) -> Vec<Field> {
         let mut fields: Vec<Field> = Vec::new();
@@ -121,6 +126,39 @@ impl Observed {
         self.field().into_iter().for_each(&mut add);
         self.by.iter().for_each(&mut add);
         fields
+    }
+}
+
+fn of_filters(pipeline: &Pipeline, visit: &mut impl FnMut(&Field)) {
+    fn of_spanset(expr: &SpansetExpr, visit: &mut impl FnMut(&Field)) {
+        match expr {
+            SpansetExpr::Filter(body) => body.fields().for_each(visit),
+            SpansetExpr::Pipeline(pipeline) => of_filters(pipeline, visit),
+            SpansetExpr::Operation { left, right, .. } => {
+                of_spanset(left, visit);
+                of_spanset(right, visit);
+            }
+        }
+    }
+    fn of_scalar(expr: &ScalarExpr, visit: &mut impl FnMut(&Field)) {
+        match expr {
+            ScalarExpr::Static(_) | ScalarExpr::Aggregate(_) => {}
+            ScalarExpr::Pipeline { pipeline, .. } => of_filters(pipeline, visit),
+            ScalarExpr::Arithmetic { left, right, .. } => {
+                of_scalar(left, visit);
+                of_scalar(right, visit);
+            }
+        }
+    }
+    for stage in &pipeline.stages {
+        match stage {
+            Stage::Spanset(expr) => of_spanset(expr, visit),
+            Stage::ScalarFilter { left, right, .. } => {
+                of_scalar(left, visit);
+                of_scalar(right, visit);
+            }
+            Stage::By { .. } | Stage::Coalesce | Stage::Select(_) => {}
+        }
     }
 }
 

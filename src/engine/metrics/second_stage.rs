@@ -90,7 +90,8 @@ fn tie(a: &[Label], b: &[Label]) -> Ordering {
                 .then_with(|| raw(&a.value).cmp(&raw(&b.value)))
         })
         .find(|order| order.is_ne())
-        .unwrap_or_else(|| a.len().cmp(&b.len()))
+        // A label that is not there is the empty text without a name.
+        .unwrap_or_else(|| b.len().cmp(&a.len()))
 }
 
 fn filter(mut series: Vec<Series>, op: Comparison, value: f64) -> Vec<Series> {

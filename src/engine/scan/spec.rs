@@ -48,6 +48,10 @@ pub(crate) struct ScanSpec {
     /// Units are merged in their order, since the first N results are wanted.
     #[prost(bool, tag = "13")]
     pub(crate) ordered: bool,
+    /// Of the time range only the start of a trace is judged. Spans are judged by their starts, and
+    /// a damaged one may end before it starts.
+    #[prost(bool, tag = "14")]
+    pub(crate) by_start: bool,
 }
 
 /// A block by name.

@@ -9,7 +9,7 @@ use traceql_blocks::bucket::Block;
 use traceql_blocks::model::{Trace, TraceId};
 use traceql_blocks::read::batch::TraceData;
 use traceql_blocks::read::block_batch::BlockBatch;
-use traceql_blocks::read::find::find_in_block;
+use traceql_blocks::read::find::find_present;
 use traceql_blocks::read::leaf::{Demand, Fault, Window};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::memory::MemoryBatch;
@@ -177,7 +177,9 @@ impl UnitRunner {
         }
         if let Some(range) = self.spec.time_range() {
             batch.prefetch(&Column::TraceStart, &kept);
-            batch.prefetch(&Column::TraceEnd, &kept);
+            if !self.spec.by_start {
+                batch.prefetch(&Column::TraceEnd, &kept);
+            }
             let traces = kept.clone();
             kept.and(&demand(batch, |batch| self.in_range(batch, &traces, range)).await?);
         }
@@ -258,13 +260,17 @@ impl UnitRunner {
 
     /// Traces that overlap a range, both ends inclusive (8.2).
     fn in_range(&self, data: &dyn TraceData, traces: &Mask, range: (u64, u64)) -> Demand<Mask> {
-        let (starts, ends) =
-            (data.column(&Column::TraceStart, traces), data.column(&Column::TraceEnd, traces));
-        let (starts, ends) = (starts?, ends?);
         let at = |column: &ColumnData, row| match column.get(row) {
             ValueRef::Int(nanos) => nanos.cast_unsigned(),
             _ => 0,
         };
+        let starts = data.column(&Column::TraceStart, traces);
+        if self.spec.by_start {
+            let starts = starts?;
+            return Ok(Mask::from_fn(traces.len(), |row| at(&starts, row) <= range.1));
+        }
+        let ends = data.column(&Column::TraceEnd, traces);
+        let (starts, ends) = (starts?, ends?);
         Ok(Mask::from_fn(traces.len(), |row| {
             at(&starts, row) <= range.1 && at(&ends, row) >= range.0
         }))
@@ -313,7 +319,7 @@ impl UnitRunner {
             let mut parts = Vec::with_capacity(holders.len() + 1);
             for holder in std::iter::once(&block).chain(holders) {
                 let held = &self.blocks[*holder as usize];
-                parts.extend(find_in_block(held, ids[row], &self.context).await?);
+                parts.extend(find_present(held, ids[row], &self.context).await?);
             }
             whole.extend(Trace::combine(parts));
         }

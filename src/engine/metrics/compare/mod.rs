@@ -92,15 +92,10 @@ impl Comparer {
             _ => None,
         };
         let mut children: Vec<Field> = Vec::new();
-        observed.pipeline.visit_fields(&mut |field| {
+        observed.filtered_fields(&mut |field| {
             let of_child = matches!(field_level(field), Level::Event | Level::Link);
-            let is_id_or_time = matches!(
-                field.name,
-                FieldName::Intrinsic(
-                    Intrinsic::EventTimeSinceStart | Intrinsic::LinkSpanId | Intrinsic::LinkTraceId
-                )
-            );
-            if of_child && !field.of_parent && !is_id_or_time && !children.contains(field) {
+            let is_time = field.name == FieldName::Intrinsic(Intrinsic::EventTimeSinceStart);
+            if of_child && !field.of_parent && !is_time && !children.contains(field) {
                 children.push(field.clone());
             }
         });
