@@ -20,7 +20,8 @@ use traceql_language::analyze::ir::{
 };
 
 use crate::error::{Error, Result};
-use crate::evaluate::compile::{Program, compile, field_level, intrinsic_column, level};
+use crate::evaluate::columns::{field_level, intrinsic_column, level};
+use crate::evaluate::compile::{Program, compile};
 use crate::evaluate::field::Batch;
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::evaluate::value::Val;

@@ -23,6 +23,9 @@ pub struct Condition {
     pub predicate: Predicate,
 }
 
+/// An attribute's column under its key.
+pub type NamedColumn = (String, Arc<ColumnData>);
+
 /// Whole traces, column by column. Reads are synchronous: [`super::leaf::Fault::Missing`] asks the
 /// owner to fetch and try again; what was decoded before is kept.
 pub trait TraceData {
@@ -44,12 +47,7 @@ pub trait TraceData {
 
     /// Every attribute of a level by its key, as [`TraceData::column`] reads it, on some rows of the
     /// level; other rows may be among them.
-    fn attributes(
-        &self,
-        level: Level,
-        traces: &Mask,
-        _rows: &Mask,
-    ) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+    fn attributes(&self, level: Level, traces: &Mask, _rows: &Mask) -> Demand<Vec<NamedColumn>> {
         attributes_by_key(self, level, traces)
     }
 
@@ -103,7 +101,7 @@ pub(super) fn attributes_by_key(
     data: &(impl TraceData + ?Sized),
     level: Level,
     traces: &Mask,
-) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+) -> Demand<Vec<NamedColumn>> {
     let mut found = Vec::new();
     let mut missing = None;
     for key in data.attribute_keys(level)? {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use parquet::basic::Type as PhysicalType;
 
-use super::batch::{Condition, TraceData, attributes_by_key, test_column};
+use super::batch::{Condition, NamedColumn, TraceData, attributes_by_key, test_column};
 use super::leaf::{Counted, Demand, Fault, Piece, Window};
 use super::mask::Mask;
 use super::page::{ByteArrays, DecodeError};
@@ -542,12 +542,7 @@ impl TraceData for BlockBatch {
         Ok(keys)
     }
 
-    fn attributes(
-        &self,
-        level: Level,
-        traces: &Mask,
-        rows: &Mask,
-    ) -> Demand<Vec<(String, Arc<ColumnData>)>> {
+    fn attributes(&self, level: Level, traces: &Mask, rows: &Mask) -> Demand<Vec<NamedColumn>> {
         match self.read_every_attribute(level, traces, rows)? {
             Some(attributes) => Ok(attributes),
             None => attributes_by_key(self, level, traces),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batch::TraceData as _;
+use super::batch::{NamedColumn, TraceData as _};
 use super::block_batch::{BlockBatch, PageStrings, merge};
 use super::leaf::{Demand, Fault, Piece};
 use super::mask::Mask;
@@ -37,7 +37,7 @@ impl BlockBatch {
         level: Level,
         traces: &Mask,
         rows: &Mask,
-    ) -> Demand<Option<Vec<(String, Arc<ColumnData>)>>> {
+    ) -> Demand<Option<Vec<NamedColumn>>> {
         let schema = &self.window.block.schema;
         let Some(leaves) = schema.attributes(level).cloned() else { return Ok(None) };
         if leaves.protobuf.is_some() || leaves.is_array.is_none() {

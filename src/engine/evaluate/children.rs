@@ -8,7 +8,8 @@ use traceql_blocks::read::values::ColumnData;
 use traceql_blocks::schema::Level;
 use traceql_language::analyze::ir::Field;
 
-use super::compile::{self, field_level};
+use super::columns::field_level;
+use super::compile::{self};
 use super::field::{Batch, FieldReader, NONE, row_number};
 
 impl Batch<'_> {

@@ -16,9 +16,8 @@ use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic, Static};
 
-use super::compile::{
-    BoolNode, Filter, Program, TestKind, ValueNode, field_level, intrinsic_column,
-};
+use super::columns::{field_level, intrinsic_column};
+use super::compile::{BoolNode, Filter, Program, TestKind, ValueNode};
 use super::value::{Val, arithmetic, compare, matches};
 
 /// No row: the span has no parent, or no event.
@@ -480,7 +479,7 @@ impl<'a> Batch<'a> {
                 }
             }
             FieldName::Attribute { scope, key } => {
-                let level = super::compile::level(*scope);
+                let level = super::columns::level(*scope);
                 let data =
                     self.data.column(&Column::Attribute(level, key.clone()), &self.traces)?;
                 let map = match level {

@@ -2,6 +2,7 @@
 //! alone what matches; pruning only spares it work.
 
 mod children;
+pub(crate) mod columns;
 pub(crate) mod compile;
 pub(crate) mod field;
 pub(crate) mod pipeline;

@@ -177,7 +177,7 @@ impl Batch<'_> {
 
     fn listed_reader(&self, listed: &Listed, rows: &super::field::Rows) -> Demand<ListedReader> {
         let field = &self.program.fields[listed.field];
-        let level = super::compile::field_level(field);
+        let level = super::columns::field_level(field);
         let many = matches!(level, Level::Event | Level::Link) && !field.of_parent;
         Ok(ListedReader {
             key: result_key(field),
@@ -202,7 +202,7 @@ impl Batch<'_> {
 
     /// A test by span: its predicate, the events (links) for which it holds, the spans.
     fn span_test(&self, number: usize, many: bool) -> Demand<(usize, Option<Mask>, Mask)> {
-        let level = super::compile::field_level(&self.program.tests[number].field);
+        let level = super::columns::field_level(&self.program.tests[number].field);
         if !many {
             return Ok((number, None, self.test(number, &self.span_rows())?));
         }

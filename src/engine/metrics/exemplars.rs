@@ -17,7 +17,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, kept: 0, parts: vec![0; (limit / usize::from(PER_PART)).max(1)] }
+        Self { limit, kept: 0, parts: vec![0; limit.div_ceil(usize::from(PER_PART)).max(1)] }
     }
 
     pub(crate) fn is_full(&self) -> bool {

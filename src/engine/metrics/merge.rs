@@ -75,11 +75,12 @@ impl Merge {
             self.exemplars[series as usize].extend(exemplars.into_iter().map(Into::into));
         }
         let growth = self.state.growth() + self.labels.len();
-        if growth > self.measured + self.measured / 10 + 4_096 {
+        if growth > self.measured + self.measured / 10 + 512 {
             self.measured = growth;
             let fits =
                 |merge: &Self| merge.state.size_bytes() + merge.label_bytes <= merge.budget.bytes;
-            if !fits(self) && !(self.state.shrink() && fits(self)) {
+            let fits_in_the_end = fits(self) || (self.state.shrink() && fits(self));
+            if !fits_in_the_end {
                 return Err(self.budget.error(self.labels.len(), self.axis.n_intervals));
             }
         }

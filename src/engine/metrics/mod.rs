@@ -21,6 +21,8 @@ mod samples;
 mod second_stage;
 pub(crate) mod spec;
 mod state;
+#[cfg(test)]
+mod tests;
 mod weight;
 pub(crate) mod wire;
 

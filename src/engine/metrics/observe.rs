@@ -20,7 +20,7 @@ use super::weight::weight;
 use super::wire::{self, PartialMessage};
 use super::{Exemplar, Label, LabelValue, TimeAxis};
 use crate::error::{Error, Result};
-use crate::evaluate::compile::columns_of;
+use crate::evaluate::columns::columns_of;
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
@@ -236,7 +236,7 @@ impl Observer {
     fn check_size(&mut self) -> Result<()> {
         // Sizes are looked at whenever the state has grown by a tenth.
         let growth = self.state.growth() + self.index.len();
-        if growth < self.measured + self.measured / 10 + 4_096 {
+        if growth < self.measured + self.measured / 10 + 512 {
             return Ok(());
         }
         self.measured = growth;
@@ -244,9 +244,9 @@ impl Observer {
             let values: usize = observer.values.iter().map(Values::size_bytes).sum();
             observer.state.size_bytes() + observer.index.size_bytes() + values
         };
-        if size(self) > self.budget.bytes
-            && !(self.state.shrink() && size(self) <= self.budget.bytes)
-        {
+        let fits = |observer: &Self| size(observer) <= observer.budget.bytes;
+        let fits_in_the_end = fits(self) || (self.state.shrink() && fits(self));
+        if !fits_in_the_end {
             return Err(self.budget.error(self.index.len(), self.starts.axis.n_intervals));
         }
         Ok(())

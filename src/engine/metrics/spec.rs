@@ -8,7 +8,8 @@ use super::TimeAxis;
 use super::observe::Starts;
 use super::query::{self, Observed};
 use crate::error::{Error, Result};
-use crate::evaluate::compile::{Filter, Program, columns_of, compile_with};
+use crate::evaluate::columns::columns_of;
+use crate::evaluate::compile::{Filter, Program, compile_with};
 use crate::scan::spec::{FORMAT, ScanSpec};
 
 /// What is observed over which axis.

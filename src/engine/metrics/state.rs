@@ -186,7 +186,7 @@ impl State {
             Self::Extremes(table) => table.len(),
             Self::Sums(table) => table.len(),
             Self::Buckets(table) => table.table.len(),
-            Self::Ranks { table, n_values, .. } => table.len() + n_values / 16,
+            Self::Ranks { table, n_values, .. } => table.len() + n_values / 4,
         }
     }
 
@@ -404,4 +404,51 @@ pub(super) fn distinct(quantiles: &[f64]) -> Vec<f64> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use traceql_language::Dialect;
+
+    use super::super::ranks::RELATIVE_ERROR;
+    use super::super::{query, wire};
+    use super::*;
+
+    fn near(found: f64, exact: f64) -> bool {
+        (found - exact).abs() <= RELATIVE_ERROR * exact + 1e-9
+    }
+
+    #[test]
+    fn exact_quantiles_give_way_to_a_sketch_also_across_partitions() {
+        let text = "{ } | quantile_over_time(duration, .5) with (exact=true)";
+        let query = traceql_language::compile(text, Dialect::Default).unwrap();
+        let observed = query::observed(&query).remove(0);
+        let axis = TimeAxis { start_unix_nanos: 10, step_nanos: 10, n_intervals: 1 };
+        let median = |state: &State| state.samples(0, &observed, &axis, 1e9)[0].1.get(0);
+        let add = |state: &mut State, seconds: std::ops::Range<i64>| {
+            for second in seconds {
+                let number = Some(Number::Nanos(second * 1_000_000_000));
+                state.add(&[0], &[0], Some(&[number]), None);
+            }
+        };
+        let mut state = State::new(&observed, 1);
+        add(&mut state, 0..20_001);
+        assert_eq!(median(&state), 10_000.0);
+        assert!(state.size_bytes() > 160_000, "{} bytes", state.size_bytes());
+        assert!(state.shrink(), "a sketch is smaller");
+        assert!(state.size_bytes() < 60_000, "{} bytes", state.size_bytes());
+        assert!(!state.shrink(), "there is nothing more to win");
+        assert!(near(median(&state), 10_000.0), "{}", median(&state));
+
+        // Another partition had room for its values.
+        let mut whole = State::new(&observed, 1);
+        add(&mut whole, 20_001..40_001);
+        let messages = state.to_messages(0).into_iter();
+        let batches: Vec<_> = wire::encode(messages).collect::<Result<_, _>>().unwrap();
+        for message in wire::decode::<CellsMessage>(&batches[0]).unwrap() {
+            whole.merge(0, message);
+        }
+        assert!(whole.is_sketched(), "the error is told");
+        assert!(near(median(&whole), 20_000.0), "{}", median(&whole));
+    }
 }

@@ -126,7 +126,7 @@ impl CompareMerge {
         for message in wire::decode::<AttributeMessage>(batch)? {
             self.add_attribute(message);
         }
-        if self.n_values > self.measured + self.measured / 10 + 4_096 {
+        if self.n_values > self.measured + self.measured / 10 + 512 {
             self.measured = self.n_values;
             let sides = self.attributes.values().flat_map(|merged| &merged.sides);
             let tables: usize = sides.map(|side| side.values.size_bytes()).sum();

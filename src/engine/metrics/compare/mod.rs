@@ -20,7 +20,8 @@ use super::query::Observed;
 use super::weight::weight;
 use super::{TimeAxis, wire};
 use crate::error::Result;
-use crate::evaluate::compile::{Filter, columns_of, field_level};
+use crate::evaluate::columns::{columns_of, field_level};
+use crate::evaluate::compile::Filter;
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
@@ -194,7 +195,7 @@ impl Comparer {
 
     fn check_size(&mut self) -> Result<()> {
         let growth = self.n_series as usize;
-        if growth < self.measured + self.measured / 10 + 4_096 {
+        if growth < self.measured + self.measured / 10 + 512 {
             return Ok(());
         }
         self.measured = growth;

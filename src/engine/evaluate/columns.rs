@@ -1,0 +1,72 @@
+//! Where the fields of a query are found among the columns of a batch. Knows the vocabulary of columns
+//! and no storage.
+
+use traceql_blocks::schema::{Column, Level};
+use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
+
+/// The columns a field may be in; for `span:childCount` those it is computed from.
+pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
+    match &field.name {
+        FieldName::Attribute { scope, key } => {
+            let column = |level| Column::Attribute(level, key.clone());
+            match scope {
+                AttributeScope::Unscoped => vec![column(Level::Span), column(Level::Resource)],
+                scope => vec![column(level(*scope))],
+            }
+        }
+        FieldName::Intrinsic(Intrinsic::SpanChildCount) => {
+            vec![Column::SpanId, Column::ParentSpanId, Column::Kind]
+        }
+        FieldName::Intrinsic(intrinsic) => intrinsic_column(*intrinsic).into_iter().collect(),
+        FieldName::Parent => Vec::new(),
+    }
+}
+
+/// The level of a scope.
+pub(crate) fn level(scope: AttributeScope) -> Level {
+    match scope {
+        AttributeScope::Unscoped | AttributeScope::Span => Level::Span,
+        AttributeScope::Resource => Level::Resource,
+        AttributeScope::Event => Level::Event,
+        AttributeScope::Link => Level::Link,
+        AttributeScope::Instrumentation => Level::Scope,
+    }
+}
+
+/// The column of an intrinsic, where one column holds it.
+pub(crate) fn intrinsic_column(intrinsic: Intrinsic) -> Option<Column> {
+    Some(match intrinsic {
+        Intrinsic::Duration => Column::SpanDuration,
+        Intrinsic::Name => Column::Name,
+        Intrinsic::Status => Column::StatusCode,
+        Intrinsic::StatusMessage => Column::StatusMessage,
+        Intrinsic::Kind => Column::Kind,
+        Intrinsic::SpanId => Column::SpanId,
+        Intrinsic::SpanParentId => Column::ParentSpanId,
+        Intrinsic::TraceDuration => Column::TraceDuration,
+        Intrinsic::RootName => Column::RootSpanName,
+        Intrinsic::RootServiceName => Column::RootServiceName,
+        Intrinsic::TraceId => Column::TraceId,
+        Intrinsic::EventName => Column::EventName,
+        Intrinsic::EventTimeSinceStart => Column::EventTimeSinceStart,
+        Intrinsic::LinkSpanId => Column::LinkSpanId,
+        Intrinsic::LinkTraceId => Column::LinkTraceId,
+        Intrinsic::InstrumentationName => Column::ScopeName,
+        Intrinsic::InstrumentationVersion => Column::ScopeVersion,
+        Intrinsic::NestedSetLeft => Column::NestedSetLeft,
+        Intrinsic::NestedSetRight => Column::NestedSetRight,
+        Intrinsic::NestedSetParent => Column::NestedSetParent,
+        Intrinsic::SpanChildCount => return None,
+    })
+}
+
+/// The level a field lives at, as far as events and links are concerned.
+pub(crate) fn field_level(field: &Field) -> Level {
+    match &field.name {
+        FieldName::Attribute { scope, .. } => level(*scope),
+        FieldName::Intrinsic(intrinsic) => {
+            intrinsic_column(*intrinsic).map_or(Level::Span, |column| column.level())
+        }
+        FieldName::Parent => Level::Span,
+    }
+}
