@@ -57,6 +57,22 @@ pub(crate) struct Levels {
     pub(crate) def: Vec<u8>,
 }
 
+impl Levels {
+    /// The first value of each row, and the number of values.
+    fn row_values(&self, max_def: u8) -> Vec<u32> {
+        let mut rows = Vec::new();
+        let mut value = 0_u32;
+        for (&rep, &def) in self.rep.iter().zip(&self.def) {
+            if rep == 0 {
+                rows.push(value);
+            }
+            value += u32::from(def == max_def);
+        }
+        rows.push(value);
+        rows
+    }
+}
+
 impl LeafPage {
     pub(crate) fn levels(&self) -> Result<Levels, DecodeError> {
         match self {
@@ -78,6 +94,8 @@ impl LeafPage {
 #[derive(Debug, Default)]
 pub(crate) struct PageMemo {
     index: Mutex<Option<(Ranks, Arc<PageIndex>)>>,
+    /// First value of each row, for all of the page's rows or the first ones.
+    rows: Mutex<Option<Arc<Vec<u32>>>>,
     /// The page's levels.
     pub(super) levels: OnceLock<Arc<Levels>>,
     /// The page's definition levels alone.
@@ -318,11 +336,57 @@ impl Window {
         if let (Some(start), Some(n)) = (known(before), known(inside)) {
             return Ok((start.min(n_values)..(start + n).min(n_values), first));
         }
-        let rank = rank(level);
-        let index = self.index(leaf, piece, Ranks::of_rows(rank, rank))?;
-        let start = index.row_elements[skipped] as usize;
-        let end = index.row_elements[skipped + local.len()] as usize;
+        let rows = self.row_values(leaf, piece, rank(level))?;
+        let at = |row: usize| rows.get(row).map_or(n_values, |value| *value as usize);
+        let (start, end) = (at(skipped), at(skipped + local.len()));
         Ok((start.min(n_values)..end.min(n_values), first))
+    }
+
+    /// The first value of each row of a page of a leaf that has a value per row of its level, and
+    /// the number of values; of a page that goes on behind the window, at least as far as it.
+    fn row_values(&self, leaf: LeafIndex, piece: &Piece, max_def: u8) -> Demand<Arc<Vec<u32>>> {
+        let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
+        let mut known = piece.memo.rows.lock();
+        if let Some(rows) = &*known
+            && rows.len() > wanted
+        {
+            return Ok(Arc::clone(rows));
+        }
+        let fail = |error| self.fail(leaf, piece, error);
+        let n_rows = piece.rows.len();
+        let mut rows = Vec::new();
+        if let LeafPage::Encoded(page) = &piece.page
+            && wanted < n_rows
+            && self.context.stops_early
+        {
+            let n_entries = page.n_entries();
+            let mut n = (n_entries / n_rows.max(1) + 1) * wanted + 256;
+            n = n
+                .max(known.as_ref().map_or(0, |rows| 2 * (n_entries / n_rows.max(1)) * rows.len()));
+            while n < n_entries && rows.len() <= wanted {
+                let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
+                page.rep_levels_to(n, &mut levels.rep).map_err(fail)?;
+                page.def_levels_to(n, &mut levels.def).map_err(fail)?;
+                // The last row may go on.
+                rows = levels.row_values(max_def);
+                rows.pop();
+                n *= 2;
+            }
+        }
+        if rows.len() <= wanted {
+            rows = piece.page.levels().map_err(fail)?.row_values(max_def);
+            if rows.len() != n_rows + 1 {
+                return Err(fail(DecodeError::corrupt(
+                    "repetition levels",
+                    format!("{n_rows} rows"),
+                    format!("{} rows", rows.len().saturating_sub(1)),
+                    0,
+                )));
+            }
+        }
+        let rows = Arc::new(rows);
+        *known = Some(Arc::clone(&rows));
+        Ok(rows)
     }
 
     /// How many of a page's values are wanted for the window; `None` for all of them.
@@ -335,12 +399,16 @@ impl Window {
         }
         let info = &self.block.schema.leaves()[leaf];
         let (rank, rest) = place(&info.path);
+        let row = (self.rows().end - piece.rows.start) as usize;
+        if info.max_def == rank && rank > 0 {
+            return Ok(self.row_values(leaf, piece, rank)?.get(row).map(|value| *value as usize));
+        }
         let ranks = match rest.starts_with("Attrs.") {
             true => Ranks::of_attributes(rank, info.max_def),
             false => Ranks::of_rows(rank, info.max_def),
         };
         let index = self.index(leaf, piece, ranks)?;
-        Ok(Some(index.values_to((self.rows().end - piece.rows.start) as usize)))
+        Ok(Some(index.values_to(row)))
     }
 
     /// True if a page reaches beyond the window: it will serve another one too.
