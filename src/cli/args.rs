@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
 const TIME: &str = "Time range (none: the whole source)";
+const METRICS: &str = "Metrics queries";
 const RUNNING: &str = "Running";
 const LIMITS: &str = "Limits";
 const COMMON: &str = "Every command";
@@ -77,10 +78,10 @@ pub(crate) struct CommonArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Search for traces
-    #[command(
-        after_help = "Example: traceql query --source sample: '{ resource.service.name = \"checkout\" && duration > 200ms }'"
-    )]
+    /// Search for traces, or compute metrics from spans
+    #[command(after_help = "Examples:\n  \
+                      traceql query --source sample: '{ resource.service.name = \"checkout\" && duration > 200ms }'\n  \
+                      traceql query --source sample: '{ kind = server } | rate() by (resource.service.name)'")]
     Query(QueryArgs),
     /// Show one trace as a waterfall, or print it as JSON or OTLP
     Trace(TraceArgs),
@@ -221,18 +222,38 @@ pub(crate) struct QueryArgs {
     pub(crate) text: QueryText,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value = "auto", value_name = "FORM")]
+    pub(crate) output: QueryFormat,
+    /// Most traces; 0 is all [default: 20]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Most spans listed of each spanset; 0 is all [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) spans_per_spanset: Option<usize>,
     #[command(flatten)]
-    pub(crate) output: OutputArgs,
-    /// Most traces; 0 is all
-    #[arg(long, short, default_value_t = 20, value_name = "N")]
-    pub(crate) limit: usize,
-    /// Most spans listed of each spanset; 0 is all
-    #[arg(long, default_value_t = 3, value_name = "N")]
-    pub(crate) spans_per_spanset: usize,
+    pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) time: TimeArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// What a metrics query is asked with besides.
+#[derive(Args, Debug)]
+pub(crate) struct MetricsArgs {
+    /// Length of a step: seconds or a duration [default: by the range, about 240 steps]
+    #[arg(help_heading = METRICS, long, value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// One value for the whole range in place of one a step
+    #[arg(help_heading = METRICS, long, conflicts_with = "step")]
+    pub(crate) instant: bool,
+    /// Spans named as examples, in json and ndjson [default: none, unless the query asks]
+    #[arg(help_heading = METRICS, long, value_name = "N", conflicts_with = "instant")]
+    pub(crate) exemplars: Option<u32>,
+    /// As JSON of Prometheus' HTTP API: a matrix, with --instant a vector
+    #[arg(help_heading = METRICS, long)]
+    pub(crate) prometheus_json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -489,6 +510,45 @@ pub(crate) enum OutputFormat {
     Csv,
     /// The table as Markdown
     Markdown,
+}
+
+/// Forms of the answer of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryFormat {
+    /// Table or chart on a terminal, ndjson otherwise
+    Auto,
+    /// One row a spanset or series, fitted to the terminal
+    Table,
+    /// One row a listed span, or a step, as wide as it gets
+    Wide,
+    /// Tempo's response, one document
+    Json,
+    /// One JSON object a line, a trace or series
+    Ndjson,
+    /// One row a listed span or sample, with a header
+    Csv,
+    /// The table as Markdown
+    Markdown,
+    /// Metrics alone: lines, bars or a heat map
+    Chart,
+    /// Metrics alone: Prometheus' text format with timestamps
+    Prom,
+}
+
+impl QueryFormat {
+    /// The same form of rows; `None` if it is one for metrics alone.
+    pub(crate) fn of_rows(self) -> Option<OutputFormat> {
+        match self {
+            Self::Auto => Some(OutputFormat::Auto),
+            Self::Table => Some(OutputFormat::Table),
+            Self::Wide => Some(OutputFormat::Wide),
+            Self::Json => Some(OutputFormat::Json),
+            Self::Ndjson => Some(OutputFormat::Ndjson),
+            Self::Csv => Some(OutputFormat::Csv),
+            Self::Markdown => Some(OutputFormat::Markdown),
+            Self::Chart | Self::Prom => None,
+        }
+    }
 }
 
 /// Forms of a single trace.

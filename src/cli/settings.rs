@@ -14,7 +14,8 @@ use traceql_engine::{Progress, QueryOptions};
 use traceql_language::{Dialect, TypedQuery};
 
 use crate::args::{
-    DialectName, OutputFormat, QueryText, RunArgs, SourceArgs, StoreArgs, TimeArgs, TraceFormat,
+    DialectName, OutputFormat, QueryFormat, QueryText, RunArgs, SourceArgs, StoreArgs, TimeArgs,
+    TraceFormat,
 };
 use crate::error::{Error, Kind, Result};
 use crate::terminal::Terminal;
@@ -61,6 +62,15 @@ impl World {
         }
     }
 
+    /// What `auto` means here for metrics.
+    pub(crate) fn metrics_output(&self, format: QueryFormat) -> QueryFormat {
+        match format {
+            QueryFormat::Auto if self.terminal.stdout_is_terminal => QueryFormat::Chart,
+            QueryFormat::Auto => QueryFormat::Ndjson,
+            other => other,
+        }
+    }
+
     /// What `auto` means here.
     pub(crate) fn trace_output(&self, format: TraceFormat) -> TraceFormat {
         match format {
@@ -94,6 +104,17 @@ impl World {
                 Ok(Some((start, end)))
             }
         }
+    }
+
+    /// The time range of a metrics query, whose ends are both known: it ends now unless it says when.
+    pub(crate) fn metrics_range(&self, args: &TimeArgs) -> Result<Option<(u64, u64)>> {
+        if args.start.is_none() && args.end.is_some() {
+            return Err(Error::usage("--end alone says not where the steps of metrics begin")
+                .hint("give --start as well; without both the whole source is meant"));
+        }
+        let range = self.time_range(args)?;
+        let until_now = args.end.is_none();
+        Ok(range.map(|(start, end)| (start, if until_now { self.now_unix_nanos } else { end })))
     }
 
     /// How a query runs, apart from its limits.
@@ -251,6 +272,24 @@ pub(crate) fn duration(option: &str, text: Option<&str>) -> Result<Option<Durati
     .transpose()
 }
 
+/// The length of a step: seconds, or a duration. Nanoseconds.
+pub(crate) fn step(text: Option<&str>) -> Result<Option<u64>> {
+    let Some(text) = text else { return Ok(None) };
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let nanos = match is_number {
+        true => units::parse_duration(&format!("{text}s")),
+        false => units::parse_duration(text),
+    };
+    match nanos {
+        Ok(0) => Err(wrong("step", "a step of 0 would never end")),
+        Ok(nanos) => Ok(Some(nanos)),
+        Err(_) => Err(wrong(
+            "step",
+            &format!("{text:?} is no step; write seconds or a duration: 15, 500ms, 1m30s, 1d"),
+        )),
+    }
+}
+
 /// A duration option for which 0 means that there is none.
 pub(crate) fn duration_or_none(
     option: &str,
@@ -282,6 +321,23 @@ mod tests {
         assert_eq!(id("6a2c8773-e130-f7eb-1973-1662b5e803b6"), "6a2c8773e130f7eb19731662b5e803b6");
         for bad in ["", "xyz", &"1".repeat(33), "+1"] {
             assert_eq!(trace_id(bad).unwrap_err().kind, Kind::Usage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn steps_are_seconds_or_durations() {
+        for (text, nanos) in [
+            ("15", 15_000_000_000),
+            ("1.5", 1_500_000_000),
+            ("500ms", 500_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1d", 86_400_000_000_000),
+        ] {
+            assert_eq!(step(Some(text)).unwrap(), Some(nanos), "{text}");
+        }
+        assert_eq!(step(None).unwrap(), None);
+        for bad in ["0", "0s", "", "-1", "1x", ".", "1..5"] {
+            assert_eq!(step(Some(bad)).unwrap_err().kind, Kind::Usage, "{bad:?}");
         }
     }
 

@@ -20,6 +20,10 @@ pub(crate) struct Terminal {
     pub(crate) stderr_is_terminal: bool,
     /// Columns of the terminal; [`DEFAULT_WIDTH`] without one.
     pub(crate) width: u16,
+    /// Rows of the terminal; `None` without one.
+    pub(crate) height: Option<u16>,
+    /// It shows letters outside ASCII, as far as the environment says.
+    pub(crate) unicode: bool,
     /// Colours for standard output.
     pub(crate) stdout: Paint,
     /// Colours for standard error.
@@ -50,10 +54,13 @@ impl Terminal {
         let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok());
         let size = terminal_size::terminal_size_of(io::stdout());
         let width = size.map(|(width, _)| width.0).or(columns).filter(|width| *width > 0);
+        let height = size.map(|(_, height)| height.0).filter(|height| *height > 0);
         Self {
             stdout_is_terminal,
             stderr_is_terminal,
             width: width.unwrap_or(DEFAULT_WIDTH),
+            height,
+            unicode: shows_unicode(&variable),
             stdout: paint(stdout_is_terminal),
             stderr: paint(stderr_is_terminal),
             quiet,
@@ -78,6 +85,19 @@ impl Terminal {
     pub(crate) fn note(&self, text: &str) {
         self.say("note", NOTE, text);
     }
+}
+
+/// Whether letters outside ASCII can be shown. The console of Linux has a few hundred glyphs only, and
+/// braille is not among them.
+fn shows_unicode<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
+    // Containers often have no locale at all, in terminals that show everything.
+    let is_utf8 = locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    });
+    is_utf8 && !matches!(set("TERM"), Some("linux" | "dumb"))
 }
 
 /// Style of `error:` and of what failed.
@@ -118,5 +138,27 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let style = self.style;
         write!(f, "{style}{}{style:#}", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_says_what_can_be_shown() {
+        let check = |variables: &[(&str, &'static str)], expect: bool| {
+            let variable = |name: &str| {
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+            };
+            assert_eq!(shows_unicode(variable), expect, "{variables:?}");
+        };
+        check(&[], true);
+        check(&[("LANG", "de_DE.UTF-8")], true);
+        check(&[("LANG", "C.utf8"), ("LC_ALL", "")], true);
+        check(&[("LANG", "de_DE.UTF-8"), ("LC_ALL", "C")], false);
+        check(&[("LANG", "de_DE.ISO-8859-1")], false);
+        check(&[("TERM", "linux")], false);
+        check(&[("TERM", "xterm-256color")], true);
     }
 }

@@ -148,6 +148,12 @@ pub(crate) fn format_time_exact(unix_nanos: u64) -> String {
     timestamp(unix_nanos).map_or_else(|| unix_nanos.to_string(), |time| format!("{time:.9}"))
 }
 
+/// A time in UTC by a format of its own; `None` if it lies too far in the future.
+pub(crate) fn format_utc(unix_nanos: u64, format: &str) -> Option<String> {
+    let time = timestamp(unix_nanos)?.to_zoned(TimeZone::UTC);
+    Some(time.strftime(format).to_string())
+}
+
 fn timestamp(unix_nanos: u64) -> Option<Timestamp> {
     let duration = SignedDuration::from_nanos(i64::try_from(unix_nanos).ok()?);
     Timestamp::from_duration(duration).ok()

@@ -1,6 +1,8 @@
 //! Answers as text: each form in its own file, each taking a writer. Nothing here knows where rows
 //! came from or what they cost.
 
+pub(crate) mod chart;
+pub(crate) mod metrics;
 pub(crate) mod search;
 pub(crate) mod sheet;
 pub(crate) mod tree;

@@ -1,30 +1,29 @@
-//! `traceql query`: searches for traces.
+//! A query that searches for traces.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use traceql_engine::search::{SearchAnswer, TraceResult};
-use traceql_engine::{Outcome, QueryStats};
+use traceql_engine::{Outcome, QueryOptions, QueryStats};
+use traceql_language::TypedQuery;
 
-use super::{Asking, Told, split};
 use crate::Success;
-use crate::args::{OutputFormat, QueryArgs};
+use crate::args::{OutputFormat, QueryArgs, QueryFormat};
+use crate::commands::{Asking, Told, split};
 use crate::error::{Error, Result};
 use crate::output::{search, to_stdout};
-use crate::settings::{self, World};
+use crate::settings::World;
 use crate::supervise::Ended;
 use crate::units::plural;
 
-pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
-    let (name, text) = settings::query_text(&args.text)?;
-    let query = traceql_language::compile(&text, world.dialect)
-        .map_err(|error| Error::query(&name, &text, error))?;
-    if query.metrics.is_some() {
-        world.terminal.note("metrics are not computed yet: this searches for the spans they count");
-    }
+pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<Success> {
+    let format = world.output(args.output.of_rows().ok_or_else(|| for_metrics(args.output))?);
+    refuse_options_of_metrics(args)?;
     let query_wants_newest = query.hints.most_recent;
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
-    asking.options.limit = args.limit;
-    asking.options.spans_per_spanset = args.spans_per_spanset;
+    let defaults = QueryOptions::default();
+    let limit = args.limit.unwrap_or(defaults.limit);
+    asking.options.limit = limit;
+    asking.options.spans_per_spanset = args.spans_per_spanset.unwrap_or(defaults.spans_per_spanset);
 
     let found: Arc<Mutex<Vec<TraceResult>>> = Arc::default();
     let (options, so_far) = (asking.options.clone(), Arc::clone(&found));
@@ -37,7 +36,6 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
         Ok::<Outcome<SearchAnswer>, Error>(outcome)
     });
 
-    let format = world.output(args.output.output);
     let print = |answer: &SearchAnswer, stats: &QueryStats| {
         to_stdout(|out| search::write(out, answer, stats, format, &world.terminal))
     };
@@ -46,8 +44,8 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
             let (answer, told) = split(result?);
             print(&answer, &told.stats)?;
             let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
-            if for_people && args.limit > 0 && answer.traces.len() == args.limit {
-                world.terminal.note(&more(args.limit, query_wants_newest));
+            if for_people && limit > 0 && answer.traces.len() == limit {
+                world.terminal.note(&more(limit, query_wants_newest));
             }
             return asking.finish(&told, answer.traces.is_empty(), "nothing matched");
         }
@@ -61,6 +59,35 @@ pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
     let told = Told { partial: Some("stopped".to_owned()), ..Told::default() };
     drop(asking.finish(&told, answer.traces.is_empty(), ""));
     Err(error.note(format!("the answer is partial: {n_found} found so far")))
+}
+
+fn for_metrics(format: QueryFormat) -> Error {
+    let form = match format {
+        QueryFormat::Chart => "a chart",
+        _ => "Prometheus' format",
+    };
+    Error::usage(format!("{form} shows metrics, and this query searches for traces"))
+        .hint(WRITE_METRICS)
+}
+
+const WRITE_METRICS: &str = "end the query in a function to compute metrics: `| rate()`, `| quantile_over_time(duration, .9)`";
+
+/// An option that does nothing would be taken for one that did.
+fn refuse_options_of_metrics(args: &QueryArgs) -> Result<()> {
+    let metrics = &args.metrics;
+    let given = [
+        ("--step", metrics.step.is_some()),
+        ("--instant", metrics.instant),
+        ("--exemplars", metrics.exemplars.is_some()),
+        ("--prometheus-json", metrics.prometheus_json),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(Error::usage(format!(
+            "{option} is for metrics, and this query searches for traces"
+        ))
+        .hint(WRITE_METRICS)),
+        None => Ok(()),
+    }
 }
 
 /// What to know of an answer that ends at its limit: the first traces found are not the newest.
