@@ -31,6 +31,8 @@ const SECOND: u64 = 1_000_000_000;
 /// A metrics query that has been planned.
 pub(crate) struct PlannedMetrics {
     pub(crate) axis: TimeAxis,
+    /// No range was asked for, and the source holds nothing that would tell one.
+    pub(crate) is_timeless: bool,
     pub(crate) logical: LogicalPlan,
     pub(crate) physical: Arc<dyn ExecutionPlan>,
     /// Each selection of spans with its scan.
@@ -68,11 +70,17 @@ pub(crate) async fn plan(
         select(runtime, run, source, tenants, &options).await?;
     let axis = match known {
         Some(axis) => axis,
-        None => axis(request, extent(&selection))?,
+        None => {
+            let (start, end) = extent(&selection).unwrap_or((0, 0));
+            // The one interval of an instant query is open on the left; a range has one before it.
+            let before = u64::from(request.kind == MetricsKind::Instant);
+            axis(request, (start.saturating_sub(before), end.max(start + 1)))?
+        }
     };
     check_memory(&axis, &options)?;
     // A range that holds all that there is spares no trace.
-    let (start, end) = extent(&selection);
+    let extent = extent(&selection);
+    let (start, end) = extent.unwrap_or((0, 0));
     let range = (axis.starts().start, axis.end_unix_nanos());
     options.time_range = (start < range.0 || range.1 < end).then_some(range);
     let n_exemplars = exemplars(query, request, observed.len());
@@ -99,7 +107,17 @@ pub(crate) async fn plan(
     }
     let logical = plan::metrics(scans).map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;
-    Ok(PlannedMetrics { axis, logical, physical, selections, stats, warnings, skipped })
+    let is_timeless = request.range.is_none() && extent.is_none();
+    Ok(PlannedMetrics {
+        axis,
+        is_timeless,
+        logical,
+        physical,
+        selections,
+        stats,
+        warnings,
+        skipped,
+    })
 }
 
 fn axis(request: &MetricsRequest, (start, end): (u64, u64)) -> Result<TimeAxis> {
@@ -112,8 +130,9 @@ fn axis(request: &MetricsRequest, (start, end): (u64, u64)) -> Result<TimeAxis> 
     })
 }
 
-/// A range in which every span starts that a selection holds.
-fn extent(selection: &Selection) -> (u64, u64) {
+/// A range in which every span starts that a selection holds, both ends inclusive; none if it
+/// holds nothing.
+fn extent(selection: &Selection) -> Option<(u64, u64)> {
     let bounds = match selection {
         Selection::Blocks(selected) => {
             let metas = selected.iter().filter(|s| s.open.is_some()).map(|s| &s.block.meta);
@@ -131,10 +150,7 @@ fn extent(selection: &Selection) -> (u64, u64) {
             .map(|at| (at.span.start_unix_nanos, at.span.start_unix_nanos))
             .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
     };
-    let (start, end) = bounds.unwrap_or((0, 1));
-    // The range is open on the left.
-    let start = start.saturating_sub(1);
-    (start, end.max(start + 1))
+    bounds
 }
 
 /// One list of samples at least must fit.
@@ -177,6 +193,9 @@ pub(crate) async fn answer(
     let run = QueryRun::new(options);
     let planned = plan(runtime, &run, source, tenants, query, request, options).await?;
     let mut series = execute(runtime, &run, planned.physical).await?;
+    if planned.is_timeless {
+        series.clear();
+    }
     let mut stats = planned.stats;
     run.count_into(&mut stats);
     let mut warnings = planned.warnings;
