@@ -6,6 +6,7 @@ pub(crate) mod columns;
 pub(crate) mod compile;
 pub(crate) mod field;
 pub(crate) mod pipeline;
+mod reader;
 pub(crate) mod result;
 mod structural;
 pub(crate) mod value;

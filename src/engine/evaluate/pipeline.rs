@@ -311,6 +311,7 @@ impl Batch<'_> {
             _ => None,
         };
         let mut grouped = Vec::new();
+        let mut computed = Vec::new();
         let mut key = Vec::new();
         // Groups of one spanset: key and spans. Emptied and used again for the next one.
         let mut groups: Vec<(Vec<u8>, Vec<u32>)> = Vec::new();
@@ -318,8 +319,16 @@ impl Batch<'_> {
         self.each_set(&flow, |trace, spans, values| {
             let mut n_groups = 0;
             let mut last = 0;
+            let mut last_source = None;
             by_key.clear();
             for span in spans {
+                // Spans of one resource stand together and share its value.
+                let source = reader.shared_row(*span as usize);
+                if source.is_some() && source == last_source {
+                    groups[last].1.push(*span);
+                    continue;
+                }
+                last_source = source;
                 key.clear();
                 reader.get(*span as usize).group_key(&mut key);
                 // Neighbours usually share a group, and a trace has few of them.
@@ -348,7 +357,7 @@ impl Batch<'_> {
             }
             for (_, spans) in &groups[..n_groups] {
                 let dropped = filter.as_ref().is_some_and(|(left, op, right)| {
-                    !holds(left, *op, right, 0, spans, &mut Vec::new())
+                    !holds(left, *op, right, 0, spans, &mut computed)
                 });
                 if dropped {
                     continue;
@@ -390,6 +399,7 @@ impl Batch<'_> {
         let (left, right) = (self.scalar(left, &flow), self.scalar(right, &flow));
         let (left, right) = (left?, right?);
         let mut kept = Vec::new();
+        let mut computed = Vec::new();
         match flow {
             // Spansets are built only for traces that pass.
             Flow::Mask(mask) => {
@@ -402,16 +412,16 @@ impl Batch<'_> {
                         continue;
                     }
                     let trace = super::field::row_number(trace);
-                    let mut values = Vec::new();
-                    let holds = holds(&left, op, &right, trace as usize, &spans, &mut values);
-                    if holds {
+                    if holds(&left, op, &right, trace as usize, &spans, &mut computed) {
+                        let values = named(&computed).collect();
                         kept.push(Spanset { trace, spans: spans.clone(), values });
                     }
                 }
             }
             Flow::Sets(sets) => {
                 for (at, mut set) in sets.into_iter().enumerate() {
-                    if holds(&left, op, &right, at, &set.spans, &mut set.values) {
+                    if holds(&left, op, &right, at, &set.spans, &mut computed) {
+                        set.values.extend(named(&computed));
                         kept.push(set);
                     }
                 }
@@ -488,16 +498,25 @@ fn first_fault<T, const N: usize>(columns: [Demand<T>; N]) -> Fault {
     missing
 }
 
-fn holds(
-    left: &Scalar<'_>,
+/// Aggregates computed on the way to a verdict, with their names: most spansets are dropped, and
+/// only those that are kept need them for their results.
+type Computed<'s> = Vec<(&'s str, Val<'s>)>;
+
+fn holds<'s>(
+    left: &'s Scalar<'_>,
     op: Comparison,
-    right: &Scalar<'_>,
+    right: &'s Scalar<'_>,
     at: usize,
     spans: &[u32],
-    values: &mut Vec<(String, Value)>,
+    computed: &mut Computed<'s>,
 ) -> bool {
-    let (left, right) = (left.of(at, spans, values), right.of(at, spans, values));
+    computed.clear();
+    let (left, right) = (left.of(at, spans, computed), right.of(at, spans, computed));
     left.number().is_some() && right.number().is_some() && compare(&left, op, &right)
+}
+
+fn named(computed: &Computed<'_>) -> impl Iterator<Item = (String, Value)> {
+    computed.iter().map(|(label, value)| ((*label).to_owned(), value.to_value()))
 }
 
 impl ScalarNode {
@@ -525,19 +544,19 @@ enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    fn of(&self, at: usize, spans: &[u32], values: &mut Vec<(String, Value)>) -> Val<'_> {
+    fn of<'s>(&'s self, at: usize, spans: &[u32], computed: &mut Computed<'s>) -> Val<'s> {
         match self {
             Self::Static(value) => value.clone(),
             Self::Known(known) => known.get(at).cloned().unwrap_or(Val::Nil),
             Self::Aggregate(aggregate) => {
                 let value = aggregate.of(spans);
                 if !value.is_nil() {
-                    values.push((aggregate.label.to_owned(), value.to_value()));
+                    computed.push((aggregate.label, value.clone()));
                 }
                 value
             }
             Self::Arithmetic { left, op, right } => {
-                let (left, right) = (left.of(at, spans, values), right.of(at, spans, values));
+                let (left, right) = (left.of(at, spans, computed), right.of(at, spans, computed));
                 if left.number().is_none() || right.number().is_none() {
                     return Val::Nil;
                 }
