@@ -199,16 +199,15 @@ pub(crate) async fn execute(
     let mut held_bytes = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(crate::error::from_datafusion)?;
-        // Decoded results are a few times their encoded size.
-        held_bytes += batch.get_array_memory_size() * 4;
-        if held_bytes > run.memory_limit_bytes {
-            return Err(Error::Memory {
-                limit_bytes: run.memory_limit_bytes,
-                what: format!("{} results; ask for fewer with a limit", traces.len()),
-            });
-        }
         for row in rows::decode(&batch)? {
             if let Row::Trace(result) = row {
+                held_bytes += result.memory_bytes();
+                if held_bytes > run.memory_limit_bytes {
+                    return Err(Error::Memory {
+                        limit_bytes: run.memory_limit_bytes,
+                        what: format!("{} results; ask for fewer with a limit", traces.len()),
+                    });
+                }
                 if let Some(on_trace) = on_trace {
                     on_trace(&result);
                 }

@@ -95,6 +95,52 @@ pub enum Value {
     Array(Vec<Self>),
 }
 
+/// What an allocation takes besides what it was asked for.
+const ALLOCATION_BYTES: usize = 16;
+
+/// A node of a map of services, which has room for eleven of them.
+const SERVICES_NODE_BYTES: usize = 11 * size_of::<(String, ServiceStats)>() + ALLOCATION_BYTES;
+
+impl TraceResult {
+    /// What holding it takes, about: most of it is small texts.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let services: usize = self.service_stats.keys().map(String::len).sum();
+        let nodes = self.service_stats.len().div_ceil(6) * SERVICES_NODE_BYTES;
+        let names = self.root_service_name.len() + self.root_trace_name.len();
+        let spansets: usize = self.spansets.iter().map(SpansetResult::memory_bytes).sum();
+        size_of::<Self>() + services + nodes + names + spansets + 3 * ALLOCATION_BYTES
+    }
+}
+
+impl SpansetResult {
+    fn memory_bytes(&self) -> usize {
+        let span = |span: &SpanResult| {
+            let name = span.name.as_ref().map_or(0, String::len);
+            let texts = span.span_id.len() + name + 2 * ALLOCATION_BYTES;
+            size_of::<SpanResult>() + texts + attribute_bytes(&span.attributes)
+        };
+        let spans: usize = self.spans.iter().map(span).sum();
+        size_of::<Self>() + attribute_bytes(&self.attributes) + spans + ALLOCATION_BYTES
+    }
+}
+
+fn attribute_bytes(attributes: &[ResultAttribute]) -> usize {
+    let each = |attribute: &ResultAttribute| {
+        attribute.key.len() + ALLOCATION_BYTES + value_bytes(&attribute.value)
+    };
+    size_of_val(attributes) + attributes.iter().map(each).sum::<usize>() + ALLOCATION_BYTES
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + ALLOCATION_BYTES,
+        Value::Array(values) => {
+            size_of_val(values.as_slice()) + values.iter().map(value_bytes).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
 /// The order answers are shown in: newest start first, ties by ascending trace id.
 pub(crate) fn newest_first(traces: &mut [TraceResult]) {
     traces.sort_by(|a, b| {
