@@ -133,7 +133,7 @@ fn axis(request: &MetricsRequest, (start, end): (u64, u64)) -> Result<TimeAxis> 
 /// A range in which every span starts that a selection holds, both ends inclusive; none if it
 /// holds nothing.
 fn extent(selection: &Selection) -> Option<(u64, u64)> {
-    let bounds = match selection {
+    match selection {
         Selection::Blocks(selected) => {
             let metas = selected.iter().filter(|s| s.open.is_some()).map(|s| &s.block.meta);
             // Times of a block are kept in seconds, rounded down.
@@ -149,8 +149,7 @@ fn extent(selection: &Selection) -> Option<(u64, u64)> {
             .flat_map(Trace::spans)
             .map(|at| (at.span.start_unix_nanos, at.span.start_unix_nanos))
             .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))),
-    };
-    bounds
+    }
 }
 
 /// One list of samples at least must fit.
