@@ -13,7 +13,9 @@ use traceql_engine::QueryOptions;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::TypedQuery;
 
-use crate::support::data_set::{DataSet, RUNTIME, none, ways_over_blocks, ways_over_traces};
+use crate::support::data_set::{
+    DataSet, MOST_SHOWN, RUNTIME, none, ways_over_blocks, ways_over_traces,
+};
 use crate::support::evaluate::metrics::{self as evaluate, Axis, When};
 use crate::support::generate::{self, Dice, Vocabulary};
 use crate::support::series::{self, Shown};
@@ -24,6 +26,9 @@ const N_DATA_SETS: u64 = 60;
 
 /// Queries asked of each data set.
 const N_QUERIES: usize = 40;
+
+/// Queries asked over traces that lie in several blocks: gathering them anew for each query takes time.
+const N_QUERIES_OF_SPLIT_TRACES: usize = 15;
 
 /// Traces of a data set.
 const N_TRACES: usize = 8;
@@ -53,14 +58,14 @@ fn evaluated(traces: &[Trace], query: &TypedQuery, when: When) -> Result<Vec<Sho
     }
 }
 
-/// How the engine's answer differs from the evaluator's, if it does.
+/// How the engine's answer differs from what the evaluator said, if it does.
 fn disagreement(
     data: &DataSet,
-    query: &TypedQuery,
-    when: When,
+    expected: &Result<Vec<Shown>, String>,
+    (query, when): (&TypedQuery, When),
     options: &QueryOptions,
 ) -> Option<String> {
-    match (evaluated(&data.traces, query, when), data.metrics(query, when, options)) {
+    match (expected, data.metrics(query, when, options)) {
         (Ok(expected), Ok(given)) => {
             let axis = Axis::of(when).expect("there is an answer");
             let edges = (i128::from(given.axis.start_unix_nanos), given.axis.n_intervals);
@@ -69,7 +74,7 @@ fn disagreement(
             {
                 return Some(format!("{axis:?} expected, got {:?}", given.axis));
             }
-            series::difference(&expected, &series::of_engine(&given))
+            series::difference(expected, &series::of_engine(&given))
         }
         (Ok(_), Err(error)) => Some(format!("the engine fails: {error}")),
         // Both refuse: an operand of a structural operator has several spansets.
@@ -78,26 +83,33 @@ fn disagreement(
     }
 }
 
-/// Asks everything in every way; each query that shows a disagreement is told with few small traces
-/// that show it.
-fn disagreements(data: &DataSet, dice: &mut Dice, ways: &[QueryOptions]) -> Vec<String> {
+/// Asks everything in every way; each query that shows a disagreement is told, the first ones with few
+/// small traces that show it.
+fn disagreements(
+    data: &DataSet,
+    dice: &mut Dice,
+    n_queries: usize,
+    ways: &[QueryOptions],
+) -> Vec<String> {
     let words = Vocabulary::of(&data.traces);
     let mut found = Vec::new();
-    for _ in 0..N_QUERIES {
+    for _ in 0..n_queries {
         let (text, query) = valid_query(dice, &words);
-        let when = generate::when(dice, &words);
+        let question = (&query, generate::when(dice, &words));
+        let expected = evaluated(&data.traces, question.0, question.1);
         let differing = ways.iter().find_map(|options| {
-            disagreement(data, &query, when, options).map(|difference| (options, difference))
+            disagreement(data, &expected, question, options).map(|found| (options, found))
         });
         if let Some((options, difference)) = differing {
+            let smallest = if found.len() < MOST_SHOWN {
+                smallest(data, question, options)
+            } else {
+                String::new()
+            };
             found.push(format!(
-                "{} disagrees on\n  {text}\n  {when:?}\n  {difference}\n  pruning {}, library reader \
-                 {}, {} threads; from a file:\n  {}",
-                data.source,
-                options.pruning,
-                options.library_reader,
-                options.threads,
-                smallest(data, &query, when, options),
+                "{} disagrees on\n  {text}\n  {:?}\n  {difference}\n  pruning {}, library reader {}, \
+                 {} threads; from a file:\n  {smallest}",
+                data.source, question.1, options.pruning, options.library_reader, options.threads,
             ));
         }
     }
@@ -105,11 +117,12 @@ fn disagreements(data: &DataSet, dice: &mut Dice, ways: &[QueryOptions]) -> Vec<
 }
 
 /// The smallest traces found that still show a disagreement when they are asked from a file.
-fn smallest(data: &DataSet, query: &TypedQuery, when: When, options: &QueryOptions) -> String {
+fn smallest(data: &DataSet, question: (&TypedQuery, When), options: &QueryOptions) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let disagrees = |traces: &[Trace]| {
+        let expected = evaluated(traces, question.0, question.1);
         let data = DataSet::of_file(folder.path(), traces.to_vec());
-        disagreement(&data, query, when, options)
+        disagreement(&data, &expected, question, options)
     };
     let mut traces = data.traces.clone();
     if disagrees(&traces).is_none() {
@@ -148,7 +161,7 @@ fn generated_traces() {
         let mut dice = Dice::new(seed);
         let traces = drawn_traces(&mut dice);
         let data = DataSet::of_file(folder.path(), traces);
-        found.extend(disagreements(&data, &mut dice, &ways_over_traces()));
+        found.extend(disagreements(&data, &mut dice, N_QUERIES, &ways_over_traces()));
     }
     none(&found);
 }
@@ -165,7 +178,7 @@ fn traces_spread_over_documents() {
         let traces = drawn_traces(&mut dice);
         fs::write(&path, spread(&traces)).expect("the file can be written");
         let data = DataSet::open(&path, None, traces);
-        found.extend(disagreements(&data, &mut dice, &ways_over_traces()));
+        found.extend(disagreements(&data, &mut dice, N_QUERIES, &ways_over_traces()));
     }
     none(&found);
 }
@@ -187,15 +200,15 @@ fn spread(traces: &[Trace]) -> String {
 }
 
 /// One tenant of a bucket.
-fn tenant(bucket: &Path, tenant: &str) {
+fn tenant(bucket: &Path, tenant: &str, n_queries: usize) {
     let traces = RUNTIME.block_on(stored::traces(bucket, tenant));
     let data = DataSet::open(bucket, Some(tenant), traces);
-    none(&disagreements(&data, &mut Dice::new(7), &ways_over_blocks()));
+    none(&disagreements(&data, &mut Dice::new(7), n_queries, &ways_over_blocks()));
 }
 
 /// One tenant of the frozen fixtures.
 fn frozen_block(version: &str, name: &str) {
-    tenant(&golden::testdata("blocks/fixtures").join(version), name);
+    tenant(&golden::testdata("blocks/fixtures").join(version), name, N_QUERIES);
 }
 
 #[test]
@@ -241,7 +254,7 @@ fn traces_split_over_blocks() {
             n_blocks += 1;
         }
         assert_eq!(n_blocks, 2, "{version}");
-        tenant(bucket.path(), TENANT);
+        tenant(bucket.path(), TENANT, N_QUERIES_OF_SPLIT_TRACES);
     }
 }
 

@@ -18,7 +18,7 @@ use traceql_language::analyze::ir::TypedQuery;
 use super::evaluate::metrics::When;
 
 /// Disagreements shown when a test fails.
-const MOST_SHOWN: usize = 8;
+pub(crate) const MOST_SHOWN: usize = 8;
 
 /// Threads for all tests over data sets: building a runtime per query would cost more than the query.
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
