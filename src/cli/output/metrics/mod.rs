@@ -1,6 +1,7 @@
 //! Answers of metrics queries: charts and tables for people, rows of samples, Tempo's JSON, and the
 //! two forms of Prometheus.
 
+mod compare;
 pub(crate) mod names;
 mod prometheus;
 pub(crate) mod unit;
@@ -9,7 +10,7 @@ use std::io::{self, Write};
 
 use traceql_engine::QueryStats;
 use traceql_engine::metrics::{LabelValue, MetricsAnswer, Series};
-use traceql_language::ir::MetricsExpr;
+use traceql_language::ir::{MetricsExpr, MetricsFunction};
 use traceql_server::api::json;
 
 use self::names::Names;
@@ -52,6 +53,9 @@ impl MetricsOutput<'_> {
             QueryFormat::Prom if self.prometheus_json => prometheus::write_json(out, self),
             QueryFormat::Prom => prometheus::write_text(out, self),
             QueryFormat::Csv => self.samples().write(out, OutputFormat::Csv, terminal),
+            QueryFormat::Auto | QueryFormat::Chart if self.is_comparison() => {
+                self.summary().write_table(out, terminal)
+            }
             QueryFormat::Auto | QueryFormat::Chart => {
                 out.write_all(self.chart().draw(&Look::of(terminal)).as_bytes())
             }
@@ -90,8 +94,17 @@ impl MetricsOutput<'_> {
         }
     }
 
+    /// Its series are told best side by side.
+    fn is_comparison(&self) -> bool {
+        let MetricsExpr::Query { function, .. } = self.expr else { return false };
+        matches!(function, MetricsFunction::Compare { .. }) && !self.answer.series.is_empty()
+    }
+
     /// One row a series: its labels, and its value or a summary of them.
     fn summary(&self) -> Sheet {
+        if self.is_comparison() {
+            return compare::sheet(&self.answer.series);
+        }
         let units = Units::of(self.expr);
         let labels = names::label_names(&self.answer.series);
         let label = |name: &&str| Column::text(names::heading(name), *name);

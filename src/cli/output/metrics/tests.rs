@@ -229,3 +229,32 @@ fn prometheus_json_is_a_matrix_or_a_vector() {
 "#,
     );
 }
+
+#[test]
+fn a_comparison_shows_what_the_selection_has_more_often() {
+    let of = |side: &str, name: &str, value: &str, count: f64| Series {
+        labels: vec![Label::text("__meta_type", side), Label::text(name, value)],
+        samples: Samples::dense(vec![count, 0.0]),
+        exemplars: Vec::new(),
+    };
+    let series = vec![
+        of("baseline", "kind", "server", 80.0),
+        of("baseline", "kind", "client", 20.0),
+        of("baseline_total", "kind", "nil", 100.0),
+        of("baseline", "span.code", "503", 1.0),
+        of("baseline_total", "span.code", "nil", 1.0),
+        of("selection", "kind", "server", 4.0),
+        of("selection_total", "kind", "nil", 4.0),
+        of("selection", "span.code", "503", 3.0),
+        of("selection_total", "span.code", "nil", 3.0),
+    ];
+    let asked = over_range("{ } | compare({ status = error })");
+    let expect = "\
+ATTRIBUTE  VALUE   SELECTION   SHARE  BASELINE  SHARE  DIFFERENCE
+span.code  503             3   75.0%         1   1.0%      +74.0%
+kind       client          0    0.0%        20  20.0%      -20.0%
+kind       server          4  100.0%        80  80.0%      +20.0%
+";
+    check(&asked, series.clone(), QueryFormat::Table, expect);
+    check(&asked, series, QueryFormat::Auto, expect);
+}
