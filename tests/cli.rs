@@ -134,6 +134,68 @@ fn forms_of_a_search() {
 }
 
 #[test]
+fn forms_of_metrics() {
+    let errors = "{ status = error } | count_over_time() by (resource.service.name) | topk(3)";
+    let range = |form| ["query", "-s", "sample:", errors, "--step", "10m", "-o", form];
+    for form in ["chart", "table", "wide", "csv", "markdown", "prom"] {
+        check(&format!("metrics-{form}"), 100, &[&range(form)]);
+    }
+    check("metrics-chart-60", 60, &[&range("chart")]);
+    let latency = "{ kind = server } | histogram_over_time(duration)";
+    let instant = ["query", "-s", "sample:", errors, "--instant", "-o"];
+    let prometheus = ["query", "-s", "sample:", errors, "--step", "30m", "--prometheus-json"];
+    check(
+        "metrics-more",
+        100,
+        &[
+            &["query", "-s", "sample:", latency, "--step", "1m", "-o", "chart"],
+            &[&instant[..], &["chart"]].concat(),
+            &[&instant[..], &["csv"]].concat(),
+            &[&instant[..], &["ndjson"]].concat(),
+            &[&instant[..5], &["--prometheus-json"]].concat(),
+            &prometheus,
+        ],
+    );
+}
+
+#[test]
+fn metrics_end_as_searches_do() {
+    let ask = |more: &[&str]| run(&[&["query", "-s", "sample:"], more].concat());
+    let nothing = "{ name = \"no such span\" } | rate() by (name)";
+    assert_eq!(ask(&[nothing, "--exit-status"]).status.code(), Some(1));
+    let none = ask(&[nothing]);
+    assert_eq!((none.status.code(), stdout(&none)), (Some(0), String::new()));
+    assert!(stderr(&none).starts_with("note: no series in 2 blocks"), "{}", stderr(&none));
+    // Without groupings nothing is zero, which is an answer.
+    let zeros = ask(&["{ name = \"no such span\" } | rate()", "--exit-status"]);
+    assert_eq!(zeros.status.code(), Some(0), "{}", stderr(&zeros));
+    let stats = ask(&["{ } | rate()", "--stats"]);
+    assert!(stderr(&stats).starts_with("stats: 2 of 2 blocks ("), "{}", stderr(&stats));
+    let steps = ask(&["{ } | rate()", "--step", "1us"]);
+    assert_eq!(steps.status.code(), Some(2), "{}", stderr(&steps));
+    assert!(stderr(&steps).contains("the smallest step for this range is"), "{}", stderr(&steps));
+    let reversed = ask(&["{ } | rate()", "--start", "now+1h"]);
+    assert_eq!(reversed.status.code(), Some(2), "{}", stderr(&reversed));
+
+    let lines = |more: &[&str]| -> Vec<serde_json::Value> {
+        let text = stdout(&ask(more));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let rate = "{ status = error } | rate() by (resource.service.name)";
+    let (ndjson, body) = (lines(&[rate]), lines(&[rate, "-o", "json"]));
+    assert_eq!(body[0]["series"].as_array().unwrap(), &ndjson);
+    assert!(ndjson.iter().all(|series| series.get("exemplars").is_none()));
+    let with = lines(&[rate, "--exemplars", "5"]);
+    assert!(with.iter().any(|series| series.get("exemplars").is_some()));
+
+    let broken = Copy::of(SHOP5, "t");
+    fs::write(broken.meta(), "{").unwrap();
+    let partial = run(&["query", "-s", &broken.path("t"), rate, "--skip-unreadable", "-o", "json"]);
+    assert_eq!(partial.status.code(), Some(4), "{}", stderr(&partial));
+    assert!(stdout(&partial).contains(r#""status":"PARTIAL""#), "{}", stdout(&partial));
+}
+
+#[test]
 fn json_is_tempos_response() {
     let output =
         run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2", "-o", "json"]);
@@ -392,6 +454,18 @@ fn in_a_terminal() {
         let per_trace = if width == 80 { 2 } else { 1 };
         // Header, rows, and the note that the limit was reached.
         assert_eq!(lines.len(), 1 + 5 * per_trace + 1, "{plain}");
+
+        let query = "query -s sample: '{ kind = server } | rate() by (resource.service.name)'";
+        let chart = in_tmux(width, "", query);
+        assert!(chart.contains("38;5;33m"), "lines have colours: {chart}");
+        let plain = without_colour(&chart);
+        assert!(plain.contains("2026-01-01 UTC, step 10s"), "{plain}");
+        let rows = plain.lines().filter(|line| line.contains(['│', '┤'])).count();
+        assert_eq!(rows, 16, "{plain}");
+        // The axis, an empty line, the heading, ten series and a note: no line was wrapped.
+        let end = plain.lines().position(|line| line.starts_with("and 2 more: ")).unwrap();
+        assert_eq!(end, 16 + 3 + 1 + 1 + 10, "{plain}");
+        assert!(!in_tmux(width, "NO_COLOR=1 ", query).contains("38;5;"), "unless it is unwanted");
 
         let trace = in_tmux(width, "", &format!("trace -s sample: {FAILED_CHECKOUT}"));
         let plain = without_colour(&trace);

@@ -12,6 +12,7 @@ mod oracle;
 mod readme;
 mod remote;
 mod server;
+mod server_metrics;
 mod split;
 mod support;
 mod tidy;
