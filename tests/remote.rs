@@ -21,7 +21,7 @@ use crate::support::asking::{Asked, everything};
 use crate::support::binary::check_snapshot;
 use crate::support::golden;
 use crate::support::proxy::{Fault, Proxy};
-use crate::support::servers::{AZURITE_ACCOUNT, AZURITE_KEY, Server};
+use crate::support::servers::{Server, azure_options, s3_options};
 
 const TENANT: &str = "shop5";
 const S3: &str = "s3://shop/prefix";
@@ -117,15 +117,6 @@ fn s3() -> Option<&'static Server> {
         .as_ref()
 }
 
-fn s3_options(address: &str) -> SourceOptions {
-    SourceOptions {
-        s3_endpoint: Some(format!("http://{address}")),
-        s3_access_key_id: Some("id".to_owned()),
-        s3_secret_access_key: Some("secret".to_owned()),
-        ..SourceOptions::default()
-    }
-}
-
 /// The Azure emulator with the shop in it.
 fn azure() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
@@ -137,17 +128,6 @@ fn azure() -> Option<&'static Server> {
             Some(server)
         })
         .as_ref()
-}
-
-fn azure_options(address: &str) -> SourceOptions {
-    let connection = format!(
-        "AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};\
-         BlobEndpoint=http://{address}/{AZURITE_ACCOUNT};"
-    );
-    SourceOptions {
-        environment: vec![("AZURE_STORAGE_CONNECTION_STRING".to_owned(), connection)],
-        ..SourceOptions::default()
-    }
 }
 
 /// Puts the tenant's folder below `prefix`.

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use traceql_blocks::bucket::store::SourceOptions;
+
 /// A server process; it ends when this is dropped or the test process ends.
 #[derive(Debug)]
 pub struct Server {
@@ -36,6 +38,28 @@ pub const AZURITE_KEY: &str =
 /// A shared access signature made with that key: everything on blobs, until 2099.
 pub const AZURITE_SAS: &str = "sv=2019-02-02&ss=b&srt=sco&sp=rwdlac&se=2099-12-31T00%3A00%3A00Z\
                                &sig=kHuefUUN4YmaPUIQpZzreXpdIJhXtF7ZIQLaUKkauB8%3D";
+
+/// How a source on the S3-compatible server is opened.
+pub fn s3_options(address: &str) -> SourceOptions {
+    SourceOptions {
+        s3_endpoint: Some(format!("http://{address}")),
+        s3_access_key_id: Some("id".to_owned()),
+        s3_secret_access_key: Some("secret".to_owned()),
+        ..SourceOptions::default()
+    }
+}
+
+/// How a source on the Azure emulator is opened.
+pub fn azure_options(address: &str) -> SourceOptions {
+    let connection = format!(
+        "AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};\
+         BlobEndpoint=http://{address}/{AZURITE_ACCOUNT};"
+    );
+    SourceOptions {
+        environment: vec![("AZURE_STORAGE_CONNECTION_STRING".to_owned(), connection)],
+        ..SourceOptions::default()
+    }
+}
 
 impl Server {
     /// An S3-compatible server. It takes any credentials, or none.

@@ -17,7 +17,7 @@ use std::{
 
 use object_store::{ObjectStoreExt as _, path::Path};
 use proxy::{Fault, Proxy};
-use servers::{AZURITE_ACCOUNT, AZURITE_KEY, AZURITE_SAS, Server};
+use servers::{AZURITE_ACCOUNT, AZURITE_SAS, Server, azure_options, s3_options};
 use traceql_blocks::{
     Error,
     bucket::{
@@ -55,15 +55,6 @@ fn s3() -> Option<&'static Server> {
         .as_ref()
 }
 
-fn s3_options(address: &str) -> SourceOptions {
-    SourceOptions {
-        s3_endpoint: Some(format!("http://{address}")),
-        s3_access_key_id: Some("id".to_owned()),
-        s3_secret_access_key: Some("secret".to_owned()),
-        ..SourceOptions::default()
-    }
-}
-
 /// The Azure emulator with container `shop`, filled likewise.
 fn azure() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
@@ -75,17 +66,6 @@ fn azure() -> Option<&'static Server> {
             Some(server)
         })
         .as_ref()
-}
-
-fn azure_options(address: &str) -> SourceOptions {
-    let connection = format!(
-        "AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};\
-         BlobEndpoint=http://{address}/{AZURITE_ACCOUNT};"
-    );
-    SourceOptions {
-        environment: vec![("AZURE_STORAGE_CONNECTION_STRING".to_owned(), connection)],
-        ..SourceOptions::default()
-    }
 }
 
 async fn fill(url: &str, options: &SourceOptions) {
