@@ -343,7 +343,7 @@ impl BlockBatch {
         level: Level,
         positions: &Positions,
         column: &mut AttributeColumn,
-        decode: impl Fn(&Piece) -> Demand<Vec<AttributeCell>>,
+        mut decode: impl FnMut(&Piece) -> Demand<Vec<AttributeCell>>,
     ) -> Demand<()> {
         let (open, places) = open_positions(positions, column);
         let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
@@ -373,31 +373,8 @@ impl BlockBatch {
         // Strings of pages without a dictionary go into a table of the column's own.
         let mut own = StringTable::default();
         let own_at = count(column.tables.len());
-        let (open, places) = open_positions(positions, column);
-        let mut page: Option<(std::ops::Range<u64>, Vec<AttributeCell>)> = None;
-        self.each_value(leaf, level, &open, |at, piece, run| {
-            let fresh = page.as_ref().is_none_or(|(bytes, _)| *bytes != piece.bytes);
-            if fresh {
-                let cells = match (self.page_strings(leaf, piece)?, &table) {
-                    (PageStrings::Codes(codes), Some(table)) => {
-                        self.check_codes(leaf, piece, &codes, table)?;
-                        codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
-                    }
-                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                    (PageStrings::Plain(plain), _) => plain
-                        .iter()
-                        .map(|value| AttributeCell::String(own_at, own.push(value)))
-                        .collect(),
-                };
-                page = Some((piece.bytes.clone(), cells));
-            }
-            if let Some(cells) = page.as_ref().and_then(|(_, cells)| cells.get(run)) {
-                column.values[places[at]] = match cells {
-                    [one] => *one,
-                    many => column.push_elements(many.iter().copied()),
-                };
-            }
-            Ok(())
+        self.fill(leaf, level, positions, column, |piece| {
+            self.string_cells(leaf, piece, table.as_deref(), own_at, &mut own)
         })?;
         column.tables.push(Arc::new(own));
         Ok(())

@@ -229,17 +229,7 @@ impl BlockBatch {
         let own_at = u32::from(table.is_some());
         let mut own = StringTable::default();
         self.fill_entries(leaf, level, entries, |piece| {
-            Ok(match (self.page_strings(leaf, piece)?, table) {
-                (PageStrings::Codes(codes), Some(table)) => {
-                    self.check_codes(leaf, piece, &codes, table)?;
-                    codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
-                }
-                (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                (PageStrings::Plain(plain), _) => plain
-                    .iter()
-                    .map(|value| AttributeCell::String(own_at, own.push(value)))
-                    .collect(),
-            })
+            self.string_cells(leaf, piece, table, own_at, &mut own)
         })?;
         Ok((!own.is_empty()).then(|| Arc::new(own)))
     }

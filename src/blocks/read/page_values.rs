@@ -9,6 +9,7 @@ use super::block_batch::{BlockBatch, PageStrings};
 use super::leaf::{Demand, Fault, LeafPage, Piece};
 use super::library::Values;
 use super::page::{ByteArrays, DecodeError, Encoding};
+use super::values::{AttributeCell, StringTable};
 use crate::schema::LeafIndex;
 
 impl BlockBatch {
@@ -116,5 +117,28 @@ impl BlockBatch {
     fn wrong_type(&self, leaf: LeafIndex, piece: &Piece, expected: &str, found: &Values) -> Fault {
         let found = format!("{:?}", std::mem::discriminant(found));
         self.window.fail(leaf, piece, DecodeError::corrupt("values", expected, found, 0))
+    }
+
+    /// Strings of a page as attribute values: codes into the chunk's dictionary, which is table 0;
+    /// those of a page without one go into `own`, which is table `own_at`.
+    pub(super) fn string_cells(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        table: Option<&StringTable>,
+        own_at: u32,
+        own: &mut StringTable,
+    ) -> Demand<Vec<AttributeCell>> {
+        match (self.page_strings(leaf, piece)?, table) {
+            (PageStrings::Codes(codes), Some(table)) => {
+                self.check_codes(leaf, piece, &codes, table)?;
+                Ok(codes.iter().map(|code| AttributeCell::String(0, *code)).collect())
+            }
+            (PageStrings::Codes(_), None) => Err(self.no_dictionary(leaf, piece)),
+            (PageStrings::Plain(plain), _) => Ok(plain
+                .iter()
+                .map(|value| AttributeCell::String(own_at, own.push(value)))
+                .collect()),
+        }
     }
 }

@@ -235,17 +235,17 @@ impl Window {
         ranks: Ranks,
     ) -> Demand<Arc<PageIndex>> {
         let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
-        let mut known_entries = 0;
+        let mut known_rows = 0;
         if let Some((known, index)) = &*piece.memo.index.lock()
             && *known == ranks
         {
             if index.n_rows() >= wanted {
                 return Ok(Arc::clone(index));
             }
-            known_entries = index.element_owners.len();
+            known_rows = index.n_rows();
         }
         let index = self
-            .make_index(piece, ranks, wanted, known_entries)
+            .make_index(piece, ranks, wanted, known_rows)
             .map_err(|error| self.fail(leaf, piece, error))?;
         let index = Arc::new(index);
         *piece.memo.index.lock() = Some((ranks, Arc::clone(&index)));
@@ -259,28 +259,47 @@ impl Window {
         piece: &Piece,
         ranks: Ranks,
         wanted: usize,
-        known_entries: usize,
+        known_rows: usize,
     ) -> Result<PageIndex, DecodeError> {
-        let n_rows = piece.rows.len();
-        if let LeafPage::Encoded(page) = &piece.page
-            && wanted < n_rows
-            && self.context.stops_early
-        {
-            let n_entries = page.n_entries();
-            let mut n = (n_entries / n_rows.max(1) + 1) * wanted + 256;
-            n = n.max(known_entries * 2);
-            while n < n_entries {
-                let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
-                page.rep_levels_to(n, &mut levels.rep)?;
-                page.def_levels_to(n, &mut levels.def)?;
-                let index = PageIndex::new(&levels, ranks, None)?;
-                if index.n_rows() >= wanted {
-                    return Ok(index);
-                }
-                n *= 2;
-            }
+        let beginning = self.beginning(piece, wanted, known_rows, |levels| {
+            let index = PageIndex::new(levels, ranks, None)?;
+            Ok((index.n_rows() >= wanted).then_some(index))
+        })?;
+        if let Some(index) = beginning {
+            return Ok(index);
         }
-        PageIndex::new(&piece.page.levels()?, ranks, Some(n_rows))
+        PageIndex::new(&piece.page.levels()?, ranks, Some(piece.rows.len()))
+    }
+
+    /// What the first levels of a page tell of the rows that are wanted, where the reader may stop
+    /// before the page ends: `read` is given more and more of them until it has an answer. `None`
+    /// if it takes the whole page.
+    fn beginning<T>(
+        &self,
+        piece: &Piece,
+        wanted: usize,
+        known_rows: usize,
+        read: impl Fn(&Levels) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        let n_rows = piece.rows.len();
+        let LeafPage::Encoded(page) = &piece.page else { return Ok(None) };
+        if wanted >= n_rows || !self.context.stops_early {
+            return Ok(None);
+        }
+        let n_entries = page.n_entries();
+        let per_row = n_entries / n_rows.max(1) + 1;
+        // Twice what is known at least, so that a page is not gone through once a window.
+        let mut n = (per_row * wanted + 256).max(2 * per_row * known_rows);
+        while n < n_entries {
+            let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
+            page.rep_levels_to(n, &mut levels.rep)?;
+            page.def_levels_to(n, &mut levels.def)?;
+            if let Some(found) = read(&levels)? {
+                return Ok(Some(found));
+            }
+            n *= 2;
+        }
+        Ok(None)
     }
 
     /// Rows of the window that a piece covers: trace of the window, row of the page.
@@ -354,36 +373,28 @@ impl Window {
         }
         let fail = |error| self.fail(leaf, piece, error);
         let n_rows = piece.rows.len();
-        let mut rows = Vec::new();
-        if let LeafPage::Encoded(page) = &piece.page
-            && wanted < n_rows
-            && self.context.stops_early
-        {
-            let n_entries = page.n_entries();
-            let mut n = (n_entries / n_rows.max(1) + 1) * wanted + 256;
-            n = n
-                .max(known.as_ref().map_or(0, |rows| 2 * (n_entries / n_rows.max(1)) * rows.len()));
-            while n < n_entries && rows.len() <= wanted {
-                let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
-                page.rep_levels_to(n, &mut levels.rep).map_err(fail)?;
-                page.def_levels_to(n, &mut levels.def).map_err(fail)?;
-                // The last row may go on.
-                rows = levels.row_values(max_def);
-                rows.pop();
-                n *= 2;
+        let known_rows = known.as_ref().map_or(0, |rows| rows.len());
+        let beginning = self.beginning(piece, wanted, known_rows, |levels| {
+            let mut rows = levels.row_values(max_def);
+            // The last row may go on.
+            rows.pop();
+            Ok((rows.len() > wanted).then_some(rows))
+        });
+        let rows = match beginning.map_err(fail)? {
+            Some(rows) => rows,
+            None => {
+                let rows = piece.page.levels().map_err(fail)?.row_values(max_def);
+                if rows.len() != n_rows + 1 {
+                    return Err(fail(DecodeError::corrupt(
+                        "repetition levels",
+                        format!("{n_rows} rows"),
+                        format!("{} rows", rows.len().saturating_sub(1)),
+                        0,
+                    )));
+                }
+                rows
             }
-        }
-        if rows.len() <= wanted {
-            rows = piece.page.levels().map_err(fail)?.row_values(max_def);
-            if rows.len() != n_rows + 1 {
-                return Err(fail(DecodeError::corrupt(
-                    "repetition levels",
-                    format!("{n_rows} rows"),
-                    format!("{} rows", rows.len().saturating_sub(1)),
-                    0,
-                )));
-            }
-        }
+        };
         let rows = Arc::new(rows);
         *known = Some(Arc::clone(&rows));
         Ok(rows)
