@@ -11,7 +11,7 @@ use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{Field, FieldName};
 
-use super::compile::{Listed, TestKind};
+use super::compile::{Listed, Program, TestKind};
 use super::field::{Batch, FieldReader, row_number};
 use super::pipeline::Spanset;
 use super::value::Val;
@@ -24,6 +24,26 @@ pub(crate) struct ResultOptions {
     pub(crate) spans_per_spanset: usize,
 }
 
+/// What every result shows, in the order in which [`Batch::results`] reads it.
+pub(crate) fn shown_columns(program: &Program) -> Vec<Column> {
+    let mut columns = vec![
+        Column::TraceId,
+        Column::RootServiceName,
+        Column::RootSpanName,
+        Column::TraceStart,
+        Column::TraceDuration,
+        Column::SpanId,
+        Column::SpanStart,
+        Column::SpanDuration,
+        Column::StatusCode,
+        Column::Attribute(Level::Resource, "service.name".to_owned()),
+    ];
+    if program.names_wanted {
+        columns.push(Column::Name);
+    }
+    columns
+}
+
 impl Batch<'_> {
     /// The results of spansets, which come by ascending trace. `self.traces` holds exactly their
     /// traces, so that nothing else is read.
@@ -32,23 +52,10 @@ impl Batch<'_> {
         sets: &[Spanset],
         options: ResultOptions,
     ) -> Demand<Vec<(u32, TraceResult)>> {
-        let columns = [
-            Column::TraceId,
-            Column::RootServiceName,
-            Column::RootSpanName,
-            Column::TraceStart,
-            Column::TraceDuration,
-            Column::SpanId,
-            Column::SpanStart,
-            Column::SpanDuration,
-            Column::StatusCode,
-            Column::Attribute(Level::Resource, "service.name".to_owned()),
-            Column::Name,
-        ];
-        let wanted = if self.program.names_wanted { columns.len() } else { columns.len() - 1 };
+        let columns = shown_columns(self.program);
         let mut missing = None;
         let mut data: Vec<Arc<ColumnData>> = Vec::new();
-        for column in &columns[..wanted] {
+        for column in &columns {
             match self.data.column(column, &self.traces) {
                 Ok(column) => data.push(column),
                 Err(fault) => missing = Some(fault),

@@ -3,13 +3,13 @@
 
 use traceql_blocks::read::batch::TraceData;
 use traceql_blocks::read::mask::Mask;
-use traceql_blocks::schema::{Column, Level};
+use traceql_blocks::schema::Column;
 
 use super::TraceResult;
 use crate::evaluate::compile::Program;
 use crate::evaluate::field::Batch;
 use crate::evaluate::pipeline::{Flow, Spanset, Stop};
-use crate::evaluate::result::ResultOptions;
+use crate::evaluate::result::{ResultOptions, shown_columns};
 use crate::scan::unit::Sink;
 
 /// Gathers the matching traces of one unit.
@@ -76,21 +76,7 @@ impl Sink for ResultSink {
 
 /// Says what results will show, so that one fetch brings it all.
 fn hint_results(data: &dyn TraceData, program: &Program, matched: &Mask) {
-    let mut columns = vec![
-        Column::TraceId,
-        Column::RootServiceName,
-        Column::RootSpanName,
-        Column::TraceStart,
-        Column::TraceDuration,
-        Column::SpanId,
-        Column::SpanStart,
-        Column::SpanDuration,
-        Column::StatusCode,
-        Column::Attribute(Level::Resource, "service.name".to_owned()),
-    ];
-    if program.names_wanted {
-        columns.push(Column::Name);
-    }
+    let mut columns = shown_columns(program);
     columns.extend(program.field_columns());
     columns.iter().for_each(|column| data.hint(column, matched));
 }
