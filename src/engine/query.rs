@@ -1,7 +1,6 @@
 //! One search from selection to answer: select blocks, cut units, plan, execute, order.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
@@ -56,8 +55,9 @@ pub(crate) async fn plan(
         select(runtime, run, source, tenants, options).await?;
     let most_recent = query.hints.most_recent;
     let stops_early = options.limit > 0 && !most_recent;
-    let spec = scan(run, &selection, query, options, stops_early);
+    let spec = scan(&selection, query, options, stops_early);
     stats.units_total = spec.units.len() as u64;
+    run.plan_units(stats.units_total);
     let logical = plan::search(spec.clone(), options.limit, most_recent)
         .map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;
@@ -66,7 +66,6 @@ pub(crate) async fn plan(
 
 /// What a scan of a selection does. One that stops early goes through its units in order.
 pub(crate) fn scan(
-    run: &QueryRun,
     selection: &Selection,
     query: &TypedQuery,
     options: &QueryOptions,
@@ -85,9 +84,6 @@ pub(crate) fn scan(
             (block_refs(selected), units::cut(&opened, stops_early, unit_spans), None)
         }
     };
-    if let Some(progress) = &run.progress {
-        progress.units_total.fetch_add(units.len() as u64, Ordering::Relaxed);
-    }
     let (start_unix_nanos, end_unix_nanos) = options.time_range.unwrap_or((0, 0));
     let threads = u32::try_from(options.threads.max(1).min(units.len().max(1))).unwrap_or(1);
     ScanSpec {

@@ -128,6 +128,13 @@ impl QueryRun {
         stats.row_groups_skipped = self.io.row_groups_skipped.load(Ordering::Relaxed);
     }
 
+    /// Says how many units there are to be done.
+    pub(crate) fn plan_units(&self, n: u64) {
+        if let Some(progress) = &self.progress {
+            progress.units_total.store(n, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn unit_done(&self) {
         self.units_done.fetch_add(1, Ordering::Relaxed);
         if let Some(progress) = &self.progress {

@@ -86,9 +86,9 @@ pub(crate) async fn plan(
     let n_exemplars = exemplars(query, request, observed.len());
     let mut selections = Vec::with_capacity(observed.len());
     let mut scans = Vec::with_capacity(observed.len());
+    let whole = ScanSpec { by_start: true, ..scan(&selection, query, &options, false) };
     for (number, observed) in (0_u32..).zip(observed) {
-        let mut spec = scan(run, &selection, query, &options, false);
-        spec.by_start = true;
+        let mut spec = whole.clone();
         if observed.selects_nothing() {
             spec.units.clear();
         }
@@ -101,10 +101,11 @@ pub(crate) async fn plan(
             n_intervals: axis.n_intervals as u64,
             n_exemplars,
         };
-        let text = format!("{} of selection {number}", observed.name());
+        let text = format!("{} of selection {number}", observed.function.name());
         scans.push((MetricsScanSpec { scan: spec.clone(), observe }, text));
         selections.push((observed, spec));
     }
+    run.plan_units(stats.units_total);
     let logical = plan::metrics(scans).map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;
     let is_timeless = request.range.is_none() && extent.is_none();

@@ -21,13 +21,14 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use traceql_language::analyze::ir::MetricsFunction;
 
+use super::budget::Budget;
 use super::compare::{CompareMerge, Comparer};
 use super::merge::{Merge, fill_exemplars};
-use super::observe::{Budget, Observer};
+use super::observe::Observer;
 use super::query::Observed;
 use super::spec::{MetricsScanSpec, ObserveSpec, program};
 use super::{Series, math, query, series_order, wire};
-use crate::evaluate::compile::Program;
+use crate::evaluate::compile::{Filter, Program};
 use crate::runtime::QueryRun;
 use crate::scan::exec::{extensions, external};
 use crate::scan::unit::UnitRunner;
@@ -61,6 +62,8 @@ pub(crate) struct MetricsScanExec {
     pub(crate) spec: MetricsScanSpec,
     observed: Arc<Observed>,
     program: Arc<Program>,
+    /// What `compare()` selects; its conditions are the program's.
+    selection: Option<Arc<Filter>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -68,12 +71,13 @@ impl MetricsScanExec {
     /// Compiles the selection, here or on a worker.
     pub(crate) fn new(spec: MetricsScanSpec) -> crate::error::Result<Self> {
         let observed = spec.observe.observed()?;
-        let (program, _) = program(&observed)?;
+        let (program, selection) = program(&observed)?;
         Ok(Self {
             properties: properties(spec.scan.n_partitions.max(1) as usize),
             spec,
             observed: Arc::new(observed),
             program: Arc::new(program),
+            selection: selection.map(Arc::new),
         })
     }
 }
@@ -84,7 +88,7 @@ impl DisplayAs for MetricsScanExec {
         write!(
             f,
             "MetricsScanExec: {}, selection={}, blocks={}, units={}, partitions={}",
-            self.observed.name(),
+            self.observed.function.name(),
             observe.selection,
             scan.blocks.len(),
             scan.units.len(),
@@ -133,9 +137,9 @@ impl ExecutionPlan for MetricsScanExec {
         let units = scan.units_of(partition);
         let mut runner =
             UnitRunner::new(scan, Arc::clone(&self.program), runtime, run).map_err(external)?;
-        let (_, filter) = program(&self.observed).map_err(external)?;
-        if let Some(filter) = filter {
-            let mut comparer = Comparer::new(&self.observed, filter, axis, budget);
+        if let Some(selection) = &self.selection {
+            let selection = Arc::clone(selection);
+            let mut comparer = Comparer::new(&self.observed, selection, axis, budget);
             return Ok(when_done(async move {
                 for (_, unit) in units {
                     runner.run(unit, &mut comparer).await?;
@@ -161,7 +165,7 @@ const STATE_SHARE: usize = 4;
 /// What each of so many partitions may hold.
 fn budget(run: &QueryRun, n_partitions: usize) -> Budget {
     let limit_bytes = run.memory_limit_bytes;
-    Budget { bytes: limit_bytes / STATE_SHARE / n_partitions.max(1), limit_bytes }
+    Budget::new(limit_bytes / STATE_SHARE / n_partitions.max(1), limit_bytes)
 }
 
 /// Adds the partitions of a scan up.

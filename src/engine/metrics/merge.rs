@@ -6,9 +6,9 @@ use datafusion::common::HashMap;
 use prost::Message as _;
 use traceql_language::analyze::ir::MetricsFunction;
 
+use super::budget::Budget;
 use super::exemplars::{Spread, by_time};
 use super::groups::Number;
-use super::observe::{Budget, text_label};
 use super::query::Observed;
 use super::state::State;
 use super::wire::{self, LabelMessage, PartialMessage};
@@ -26,7 +26,6 @@ pub(super) struct Merge {
     exemplars: Vec<Vec<Exemplar>>,
     state: State,
     budget: Budget,
-    measured: usize,
     label_bytes: usize,
 }
 
@@ -53,7 +52,6 @@ impl Merge {
             labels: Vec::new(),
             exemplars: Vec::new(),
             budget,
-            measured: 0,
             label_bytes: 0,
         }
     }
@@ -74,15 +72,9 @@ impl Merge {
             cells.into_iter().for_each(|cells| self.state.merge(series, cells));
             self.exemplars[series as usize].extend(exemplars.into_iter().map(Into::into));
         }
-        let growth = self.state.growth() + self.labels.len();
-        if growth > self.measured + self.measured / 10 + 512 {
-            self.measured = growth;
-            let fits =
-                |merge: &Self| merge.state.size_bytes() + merge.label_bytes <= merge.budget.bytes;
-            let fits_in_the_end = fits(self) || (self.state.shrink() && fits(self));
-            if !fits_in_the_end {
-                return Err(self.budget.error(self.labels.len(), self.axis.n_intervals));
-            }
+        if self.budget.is_due(self.state.growth() + self.labels.len()) {
+            let (n_series, n_intervals) = (self.labels.len(), self.axis.n_intervals);
+            self.state.fit(self.label_bytes, &self.budget, n_series, n_intervals)?;
         }
         Ok(())
     }
@@ -96,8 +88,8 @@ impl Merge {
         );
         if labels.is_empty() && !of_its_own {
             labels.push(match self.observed.by.first() {
-                Some(field) => text_label(&field.to_string(), "nil"),
-                None => text_label("__name__", self.observed.name()),
+                Some(field) => Label::text(field.to_string(), "nil"),
+                None => Label::text("__name__", self.observed.function.name()),
             });
         }
         labels

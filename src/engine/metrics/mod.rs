@@ -1,11 +1,12 @@
 //! Metrics queries (`metrics.md`): spans become series. This file holds the question and the answer as
 //! plain data; the others, in the order of the data: `answer` (the whole way), `query` (the selections
 //! of a query), `intervals` (the time axis), `observe` and `compare` (spans of a batch), `groups`
-//! (which series), `state` (what is added up, in `cells`, `buckets`, `ranks`), `wire` (between
+//! (which series), `state` (what is added up, in `cells`, `buckets`, `ranks`, within a `budget`), `wire` (between
 //! operators), `merge`, `second_stage`, `math`, and `exec`, the operators that do it.
 
 mod answer;
 mod buckets;
+mod budget;
 mod cells;
 mod compare;
 pub(crate) mod exec;

@@ -5,21 +5,23 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use traceql_blocks::model::TraceId;
 use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::Column;
 use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
 
+use super::budget::Budget;
 use super::exemplars::Spread;
 use super::groups::{Number, SeriesIndex, Values, field_numbers, label_value};
 use super::query::Observed;
 use super::spec::columns;
 use super::state::State;
-use super::weight::weight;
+use super::weight::weights_of;
 use super::wire::{self, PartialMessage};
-use super::{Exemplar, Label, LabelValue, TimeAxis};
-use crate::error::{Error, Result};
+use super::{Exemplar, Label, TimeAxis};
+use crate::error::Result;
 use crate::evaluate::columns::columns_of;
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
@@ -113,27 +115,6 @@ pub(super) fn all<T>(demands: Vec<Demand<T>>) -> Demand<Vec<T>> {
     if missing { Err(Fault::Missing) } else { Ok(found) }
 }
 
-/// A bound on what one partition may hold.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
-    /// Of this partition.
-    pub(super) bytes: usize,
-    /// Of the whole query, as the user gave it.
-    pub(super) limit_bytes: usize,
-}
-
-impl Budget {
-    pub(super) fn error(&self, n_series: usize, n_intervals: usize) -> Error {
-        Error::Memory {
-            limit_bytes: self.limit_bytes,
-            what: format!(
-                "{n_series} series so far, of up to {n_intervals} intervals; group by fields with \
-                 fewer values, or ask for a shorter range or a longer step"
-            ),
-        }
-    }
-}
-
 /// Gathers what one partition observes for one selection.
 pub(crate) struct Observer {
     observed: Arc<Observed>,
@@ -144,8 +125,6 @@ pub(crate) struct Observer {
     state: State,
     exemplars: Option<Exemplars>,
     budget: Budget,
-    /// Growth of the state when its size was looked at last.
-    measured: usize,
 }
 
 /// The exemplars of a partition.
@@ -207,7 +186,6 @@ impl Observer {
             observed,
             exemplars,
             budget,
-            measured: 0,
         }
     }
 
@@ -234,22 +212,12 @@ impl Observer {
     }
 
     fn check_size(&mut self) -> Result<()> {
-        // Sizes are looked at whenever the state has grown by a tenth.
-        let growth = self.state.growth() + self.index.len();
-        if growth < self.measured + self.measured / 10 + 512 {
+        if !self.budget.is_due(self.state.growth() + self.index.len()) {
             return Ok(());
         }
-        self.measured = growth;
-        let size = |observer: &Self| {
-            let values: usize = observer.values.iter().map(Values::size_bytes).sum();
-            observer.state.size_bytes() + observer.index.size_bytes() + values
-        };
-        let fits = |observer: &Self| size(observer) <= observer.budget.bytes;
-        let fits_in_the_end = fits(self) || (self.state.shrink() && fits(self));
-        if !fits_in_the_end {
-            return Err(self.budget.error(self.index.len(), self.starts.axis.n_intervals));
-        }
-        Ok(())
+        let values: usize = self.values.iter().map(Values::size_bytes).sum();
+        let others = values + self.index.size_bytes();
+        self.state.fit(others, &self.budget, self.index.len(), self.starts.axis.n_intervals)
     }
 }
 
@@ -303,13 +271,7 @@ impl Sink for Observer {
             let found = Found { spans: &spans, intervals: &intervals, series: &series };
             exemplars.take(&batch, &self.starts.axis, found, numbers.as_deref())?;
         }
-        let weights: Option<Vec<f64>> = weights.map(|states| {
-            let state = |span: &u32| match states.get(*span as usize) {
-                ValueRef::Bytes(state) => weight(state),
-                _ => 1.0,
-            };
-            spans.iter().map(state).collect()
-        });
+        let weights = weights.map(|states| weights_of(&states, &spans));
         self.state.add(&series, &intervals, numbers.as_deref(), weights.as_deref());
         self.check_size().map_err(Stop::Query)
     }
@@ -390,7 +352,7 @@ impl Exemplars {
                 let span = spans[candidate.at] as usize;
                 let trace = batch.structure.span_trace[span] as usize;
                 let id = match ids.get(trace) {
-                    ValueRef::Bytes(bytes) => hex(bytes),
+                    ValueRef::Bytes(bytes) => TraceId::from_bytes(bytes).to_string(),
                     _ => String::new(),
                 };
                 let mut labels = vec![Label::text("trace:id", id)];
@@ -409,14 +371,4 @@ impl Exemplars {
             })
             .collect())
     }
-}
-
-/// An id as text, all digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A label of text.
-pub(super) fn text_label(name: &str, text: &str) -> Label {
-    Label::new(name, LabelValue::String(text.to_owned()))
 }

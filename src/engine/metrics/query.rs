@@ -86,21 +86,6 @@ impl Observed {
         }
     }
 
-    /// The function's name.
-    pub(crate) fn name(&self) -> &'static str {
-        match &self.function {
-            MetricsFunction::Rate => "rate",
-            MetricsFunction::CountOverTime => "count_over_time",
-            MetricsFunction::MinOverTime(_) => "min_over_time",
-            MetricsFunction::MaxOverTime(_) => "max_over_time",
-            MetricsFunction::AvgOverTime(_) => "avg_over_time",
-            MetricsFunction::SumOverTime(_) => "sum_over_time",
-            MetricsFunction::QuantileOverTime { .. } => "quantile_over_time",
-            MetricsFunction::HistogramOverTime(_) => "histogram_over_time",
-            MetricsFunction::Compare { .. } => "compare",
-        }
-    }
-
     /// True if the text alone says that no span is selected (7.3).
     pub(crate) fn selects_nothing(&self) -> bool {
         self.pipeline.stages.iter().any(|stage| match stage {

@@ -151,15 +151,6 @@ impl Samples {
         Self::sparse(self.n.min(other.n), f(self.fill, other.fill), cells)
     }
 
-    /// What the intervals hold that nothing else is said of; NaN for absent.
-    #[must_use]
-    pub fn fill(&self) -> f64 {
-        match &self.cells {
-            Cells::Dense(_) => f64::NAN,
-            Cells::Sparse(_) => self.fill,
-        }
-    }
-
     /// Fill, intervals and values; every interval's value, without intervals, where most differ.
     pub(super) fn parts(&self) -> (f64, Vec<u32>, Vec<f64>) {
         match &self.cells {
@@ -168,15 +159,6 @@ impl Samples {
                 let (intervals, values) = cells.iter().copied().unzip();
                 (self.fill, intervals, values)
             }
-        }
-    }
-
-    /// Bytes it holds.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        match &self.cells {
-            Cells::Dense(values) => values.len() * 8,
-            Cells::Sparse(cells) => cells.len() * 16,
         }
     }
 }

@@ -8,12 +8,14 @@ use datafusion::common::HashMap;
 use traceql_language::analyze::ir::MetricsFunction;
 
 use super::buckets::{self, Bucket};
+use super::budget::Budget;
 use super::cells::{Accumulator as _, Count, Extremes, Sum, Table};
 use super::groups::Number;
 use super::query::Observed;
 use super::ranks::Ranks;
 use super::wire::CellsMessage;
 use super::{Samples, TimeAxis};
+use crate::error::Result;
 
 /// Accumulators of all series.
 #[derive(Debug)]
@@ -199,6 +201,21 @@ impl State {
         *sketched = true;
         table.for_each(Ranks::sketch_values);
         true
+    }
+
+    /// Sees to it that the state and what belongs to it keep within a budget.
+    pub(super) fn fit(
+        &mut self,
+        other_bytes: usize,
+        budget: &Budget,
+        n_series: usize,
+        n_intervals: usize,
+    ) -> Result<()> {
+        let fits = |state: &Self| budget.allows(state.size_bytes() + other_bytes);
+        if fits(self) || (self.shrink() && fits(self)) {
+            return Ok(());
+        }
+        Err(budget.error(n_series, n_intervals))
     }
 
     /// True if quantiles are no longer exact.

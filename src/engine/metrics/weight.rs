@@ -1,11 +1,22 @@
 //! How many spans a sampled span stands for, by its W3C `tracestate` (`metrics.md` 4.2; OpenTelemetry
 //! consistent probability sampling).
 
+use traceql_blocks::read::values::{ColumnData, ValueRef};
+
 /// Values of a rejection threshold.
 const THRESHOLDS: u64 = 1 << 56;
 
+/// The weights of some spans, by the column of their trace states.
+pub(super) fn weights_of(states: &ColumnData, spans: &[u32]) -> Vec<f64> {
+    let of_span = |span: &u32| match states.get(*span as usize) {
+        ValueRef::Bytes(state) => weight(state),
+        _ => 1.0,
+    };
+    spans.iter().map(of_span).collect()
+}
+
 /// The weight of a span; 1 for whatever does not say.
-pub(super) fn weight(trace_state: &[u8]) -> f64 {
+fn weight(trace_state: &[u8]) -> f64 {
     std::str::from_utf8(trace_state).ok().and_then(of_text).unwrap_or(1.0)
 }
 

@@ -438,6 +438,24 @@ impl Field {
     }
 }
 
+impl MetricsFunction {
+    /// Its name, as queries write it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::CountOverTime => "count_over_time",
+            Self::MinOverTime(_) => "min_over_time",
+            Self::MaxOverTime(_) => "max_over_time",
+            Self::AvgOverTime(_) => "avg_over_time",
+            Self::SumOverTime(_) => "sum_over_time",
+            Self::QuantileOverTime { .. } => "quantile_over_time",
+            Self::HistogramOverTime(_) => "histogram_over_time",
+            Self::Compare { .. } => "compare",
+        }
+    }
+}
+
 impl Intrinsic {
     /// Canonical spelling, as the printer writes it and results list it.
     #[must_use]

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use traceql_engine::metrics::{LabelValue, Series, TimeAxis};
-use traceql_language::ir::{MetricsExpr, MetricsFunction};
+use traceql_language::ir::MetricsExpr;
 
 use super::MetricsOutput;
 use super::names::{NAME, label_names};
@@ -151,17 +151,9 @@ fn millis(axis: &TimeAxis, interval: usize) -> u64 {
 }
 
 fn metric_name(expr: &MetricsExpr) -> &'static str {
-    let MetricsExpr::Query { function, .. } = expr else { return MATH };
-    match function {
-        MetricsFunction::Rate => "rate",
-        MetricsFunction::CountOverTime => "count_over_time",
-        MetricsFunction::MinOverTime(_) => "min_over_time",
-        MetricsFunction::MaxOverTime(_) => "max_over_time",
-        MetricsFunction::AvgOverTime(_) => "avg_over_time",
-        MetricsFunction::SumOverTime(_) => "sum_over_time",
-        MetricsFunction::QuantileOverTime { .. } => "quantile_over_time",
-        MetricsFunction::HistogramOverTime(_) => "histogram_over_time",
-        MetricsFunction::Compare { .. } => "compare",
+    match expr {
+        MetricsExpr::Query { function, .. } => function.name(),
+        _ => MATH,
     }
 }
 

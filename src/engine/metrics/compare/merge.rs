@@ -10,8 +10,8 @@ use prost::Message;
 
 use super::{META, SIDES};
 use crate::error::Result;
+use crate::metrics::budget::Budget;
 use crate::metrics::cells::{Count, Table};
-use crate::metrics::observe::{Budget, text_label};
 use crate::metrics::wire::{self, ValueMessage};
 use crate::metrics::{Label, LabelValue, Samples, Series, TimeAxis, value_order};
 
@@ -104,7 +104,6 @@ pub(in crate::metrics) struct CompareMerge {
     attributes: BTreeMap<String, Merged>,
     n_values: usize,
     value_bytes: usize,
-    measured: usize,
     budget: Budget,
 }
 
@@ -116,7 +115,6 @@ impl CompareMerge {
             attributes: BTreeMap::new(),
             n_values: 0,
             value_bytes: 0,
-            measured: 0,
             budget,
         }
     }
@@ -126,11 +124,10 @@ impl CompareMerge {
         for message in wire::decode::<AttributeMessage>(batch)? {
             self.add_attribute(message);
         }
-        if self.n_values > self.measured + self.measured / 10 + 512 {
-            self.measured = self.n_values;
+        if self.budget.is_due(self.n_values) {
             let sides = self.attributes.values().flat_map(|merged| &merged.sides);
             let tables: usize = sides.map(|side| side.values.size_bytes()).sum();
-            if tables + self.value_bytes > self.budget.bytes {
+            if !self.budget.allows(tables + self.value_bytes) {
                 return Err(self.budget.error(self.n_values, self.axis.n_intervals));
             }
         }
@@ -189,14 +186,17 @@ impl CompareMerge {
                 for number in largest(&side.sums, &merged.values, self.top_n) {
                     let value = merged.values[number as usize].clone();
                     finished.push(Series {
-                        labels: vec![text_label(META, of_values), Label::new(name, value)],
+                        labels: vec![Label::text(META, *of_values), Label::new(name, value)],
                         samples: samples(&side.values, number),
                         exemplars: Vec::new(),
                     });
                 }
                 if side.sums.iter().any(|sum| *sum > 0.0) {
                     finished.push(Series {
-                        labels: vec![text_label(META, of_totals), text_label(name, "nil")],
+                        labels: vec![
+                            Label::text(META, *of_totals),
+                            Label::text(name.as_str(), "nil"),
+                        ],
                         samples: samples(&side.total, 0),
                         exemplars: Vec::new(),
                     });

@@ -13,11 +13,12 @@ use traceql_blocks::read::values::{AttributeColumn, ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{Field, FieldName, Intrinsic, MetricsFunction};
 
+use super::budget::Budget;
 use super::cells::{Count, Table};
 use super::groups::{MISSING, Values};
-use super::observe::{Budget, Observations, Starts, all, matched};
+use super::observe::{Observations, Starts, all, matched};
 use super::query::Observed;
-use super::weight::weight;
+use super::weight::weights_of;
 use super::{TimeAxis, wire};
 use crate::error::Result;
 use crate::evaluate::columns::{columns_of, field_level};
@@ -49,7 +50,7 @@ const SIDES: [(&str, &str); 2] = [("baseline", "baseline_total"), ("selection", 
 /// Gathers what one partition compares.
 pub(crate) struct Comparer {
     starts: Starts,
-    selection: Filter,
+    selection: Arc<Filter>,
     window: Option<(i64, i64)>,
     extrapolate: bool,
     /// Event and link fields the query filters on: those alone are compared.
@@ -59,7 +60,6 @@ pub(crate) struct Comparer {
     table: Table<Count>,
     n_series: u32,
     budget: Budget,
-    measured: usize,
 }
 
 /// One attribute.
@@ -84,7 +84,7 @@ struct Run {
 impl Comparer {
     pub(super) fn new(
         observed: &Arc<Observed>,
-        selection: Filter,
+        selection: Arc<Filter>,
         axis: TimeAxis,
         budget: Budget,
     ) -> Self {
@@ -111,7 +111,6 @@ impl Comparer {
             table: Table::new(axis.n_intervals),
             n_series: 0,
             budget,
-            measured: 0,
         }
     }
 
@@ -194,14 +193,13 @@ impl Comparer {
     }
 
     fn check_size(&mut self) -> Result<()> {
-        let growth = self.n_series as usize;
-        if growth < self.measured + self.measured / 10 + 512 {
+        let n_series = self.n_series as usize;
+        if !self.budget.is_due(n_series) {
             return Ok(());
         }
-        self.measured = growth;
         let values: usize = self.attributes.iter().map(|a| a.values.size_bytes()).sum();
-        if self.table.size_bytes() + values > self.budget.bytes {
-            return Err(self.budget.error(growth, self.starts.axis.n_intervals));
+        if !self.budget.allows(self.table.size_bytes() + values) {
+            return Err(self.budget.error(n_series, self.starts.axis.n_intervals));
         }
         Ok(())
     }
@@ -264,17 +262,16 @@ impl Sink for Comparer {
             };
             u8::from(inside && selected.get(span as usize))
         };
+        let weights = weights.map(|states| weights_of(&states, &spans));
         let by_span: Vec<Run> = spans
             .iter()
             .zip(&intervals)
-            .map(|(span, interval)| Run {
+            .enumerate()
+            .map(|(at, (span, interval))| Run {
                 span: *span,
                 interval: *interval,
                 side: side(*span),
-                weight: weights.as_ref().map_or(1.0, |states| match states.get(*span as usize) {
-                    ValueRef::Bytes(state) => weight(state),
-                    _ => 1.0,
-                }),
+                weight: weights.as_ref().map_or(1.0, |weights| weights[at]),
             })
             .collect();
         let by_owner = |owners: &[u32]| merged(&by_span, owners);
