@@ -67,7 +67,7 @@ async fn engine_agrees(tenant: &str) {
     let engine = Engine::new(EngineConfig::default());
     let options = QueryOptions { limit: 0, spans_per_spanset: 0, ..QueryOptions::default() };
     answers_agree(tenant, async |query| {
-        let outcome = engine.search(&source, &tenants, query, &options, None).await;
+        let outcome = engine.search(&source, &tenants, query, &options).await;
         outcome.map(|outcome| outcome.answer.traces).map_err(|error| error.to_string())
     })
     .await;

@@ -177,7 +177,7 @@ impl Data {
     ) -> (traceql_engine::search::SearchAnswer, QueryStats) {
         let query = compile(question.text, Dialect::Default).expect("the question compiles");
         let outcome = engine
-            .search(&self.source, &self.tenants, &query, options, None)
+            .search(&self.source, &self.tenants, &query, options)
             .await
             .expect("the question has an answer");
         (outcome.answer, outcome.stats)

@@ -55,7 +55,7 @@ pub(crate) async fn explain(
         let (planned_bytes, planned_requests) =
             (run.io.bytes.load(Ordering::Relaxed), run.io.requests.load(Ordering::Relaxed));
         let asked = Instant::now();
-        let traces = query::execute(runtime, &run, planned.physical, None).await?;
+        let traces = query::gather(runtime, &run, planned.physical).await?;
         let executing = asked.elapsed();
         let mut stats = QueryStats::default();
         run.count_into(&mut stats);

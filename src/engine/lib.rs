@@ -21,6 +21,7 @@ pub mod tags;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{Trace, TraceId};
@@ -30,7 +31,7 @@ pub use error::{Error, Result};
 use metrics::{MetricsAnswer, MetricsRequest};
 pub use options::{EngineConfig, QueryOptions};
 pub use outcome::{Outcome, Progress, QueryStats};
-use search::{SearchAnswer, TraceResult};
+use search::{Gathered, OnTrace, SearchAnswer};
 use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 
 /// Answers queries. Cheap to clone; clones share caches of footers, page indexes and trace-id
@@ -53,9 +54,6 @@ impl Engine {
     /// newest start first. A metrics query is searched by its spanset part, as Tempo does.
     /// Several tenants are searched one after the other and merged by trace id.
     ///
-    /// `on_trace` sees each trace as soon as it is known to be part of the answer (search order,
-    /// not yet sorted), so that a caller can show or stream it; cancelling the future stops all work.
-    ///
     /// # Errors
     /// Storage failures, time-out, memory limit; a query that is not supported by name.
     pub async fn search(
@@ -64,8 +62,27 @@ impl Engine {
         tenants: &[TenantId],
         query: &TypedQuery,
         options: &QueryOptions,
-        on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
     ) -> Result<Outcome<SearchAnswer>> {
+        let gathered = Mutex::new(Gathered::within(options.memory_bytes));
+        let gather = |trace| gathered.lock().push(trace);
+        let outcome = self.search_each(source, tenants, query, options, &gather).await?;
+        Ok(outcome.map(|()| gathered.into_inner().into_answer()))
+    }
+
+    /// A search that hands over each trace as soon as it is known to be part of the answer (search
+    /// order, not yet sorted) and keeps none: for a caller that shows, streams or keeps them itself.
+    /// An error of `on_trace` ends the search. Cancelling the future stops all work.
+    ///
+    /// # Errors
+    /// As [`Engine::search`], and what `on_trace` returns.
+    pub async fn search_each(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        query: &TypedQuery,
+        options: &QueryOptions,
+        on_trace: OnTrace<'_>,
+    ) -> Result<Outcome<()>> {
         let asked = Instant::now();
         let search = query::search(&self.runtime, source, tenants, query, options, on_trace);
         let mut outcome = within(options.timeout, Box::pin(search)).await?;

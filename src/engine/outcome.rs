@@ -16,6 +16,14 @@ pub struct Outcome<T> {
     pub warnings: Vec<String>,
 }
 
+impl<T> Outcome<T> {
+    /// The same with another form of the answer.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U> {
+        let Self { answer, stats, partial, warnings } = self;
+        Outcome { answer: f(answer), stats, partial, warnings }
+    }
+}
+
 /// What a query cost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryStats {

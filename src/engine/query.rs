@@ -8,6 +8,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner as _};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
@@ -23,7 +24,7 @@ use crate::runtime::{QueryRun, Runtime};
 use crate::scan::spec::{BlockRef, FORMAT, ScanSpec, WorkUnit};
 use crate::scan::units;
 use crate::search::rows::{self, Row};
-use crate::search::{SearchAnswer, TraceResult, newest_first};
+use crate::search::{Gathered, OnTrace, TraceResult};
 use crate::select::{Selected, Selecting, Selection, read_context, select, select_lazily};
 
 /// Traces of a unit of an in-memory source.
@@ -167,52 +168,50 @@ pub(crate) async fn search(
     tenants: &[TenantId],
     query: &TypedQuery,
     options: &QueryOptions,
-    on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
-) -> Result<Outcome<SearchAnswer>> {
+    on_trace: OnTrace<'_>,
+) -> Result<Outcome<()>> {
     let run = QueryRun::new(options);
     let planned = plan(runtime, &run, source, tenants, query, options).await?;
-    let traces = execute(runtime, &run, planned.physical, on_trace).await?;
+    execute(runtime, &run, planned.physical, on_trace).await?;
     let mut stats = planned.stats;
     run.count_into(&mut stats);
     Ok(Outcome {
-        answer: SearchAnswer { traces },
+        answer: (),
         stats,
         partial: planned.skipped.then(|| "unreadable blocks were skipped".to_owned()),
         warnings: planned.warnings,
     })
 }
 
-/// Runs a plan of ours to its end; newest traces first.
+/// Runs a plan of ours to its end and hands over each trace, in the order in which they are found.
 pub(crate) async fn execute(
     runtime: &Arc<Runtime>,
     run: &Arc<QueryRun>,
     physical: Arc<dyn ExecutionPlan>,
-    on_trace: Option<&(dyn Fn(&TraceResult) + Send + Sync)>,
-) -> Result<Vec<TraceResult>> {
+    on_trace: OnTrace<'_>,
+) -> Result<()> {
     let mut stream = execute_stream(physical, task_context(runtime, run))
         .map_err(crate::error::from_datafusion)?;
-    let mut traces = Vec::new();
-    let mut held_bytes = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(crate::error::from_datafusion)?;
         for row in rows::decode(&batch)? {
             if let Row::Trace(result) = row {
-                held_bytes += result.memory_bytes();
-                if held_bytes > run.memory_limit_bytes {
-                    return Err(Error::Memory {
-                        limit_bytes: run.memory_limit_bytes,
-                        what: format!("{} results; ask for fewer with a limit", traces.len()),
-                    });
-                }
-                if let Some(on_trace) = on_trace {
-                    on_trace(&result);
-                }
-                traces.push(*result);
+                on_trace(*result)?;
             }
         }
     }
-    newest_first(&mut traces);
-    Ok(traces)
+    Ok(())
+}
+
+/// Runs a plan of ours to its end; newest traces first.
+pub(crate) async fn gather(
+    runtime: &Arc<Runtime>,
+    run: &Arc<QueryRun>,
+    physical: Arc<dyn ExecutionPlan>,
+) -> Result<Vec<TraceResult>> {
+    let gathered = Mutex::new(Gathered::within(run.memory_limit_bytes));
+    execute(runtime, run, physical, &|trace| gathered.lock().push(trace)).await?;
+    Ok(gathered.into_inner().into_answer().traces)
 }
 
 /// Finds a trace in every block that may hold a part of it.

@@ -51,7 +51,7 @@ impl Asked {
     ) -> Result<Outcome<SearchAnswer>> {
         let query = traceql_language::compile(query, Dialect::Default)
             .unwrap_or_else(|error| panic!("{query}: {error}"));
-        self.engine.search(&self.source, &self.tenants, &query, options, None).await
+        self.engine.search(&self.source, &self.tenants, &query, options).await
     }
 
     /// A trace by its id.

@@ -84,7 +84,7 @@ impl DataSet {
         options: &QueryOptions,
     ) -> Result<Vec<TraceResult>, String> {
         let tenants = std::slice::from_ref(&self.tenant);
-        let search = self.engine.search(&self.source, tenants, query, options, None);
+        let search = self.engine.search(&self.source, tenants, query, options);
         let outcome = RUNTIME.block_on(search).map_err(|error| error.to_string())?;
         match outcome.partial {
             Some(reason) => Err(format!("the answer is partial: {reason}")),

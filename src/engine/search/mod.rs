@@ -2,12 +2,19 @@
 
 pub(crate) mod collect;
 pub(crate) mod combine;
+mod gathered;
 pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 
 use traceql_blocks::model::TraceId;
 use traceql_language::analyze::ir::{Kind, Status};
+
+use crate::error::Result;
+pub use gathered::Gathered;
+
+/// Takes one trace of an answer as soon as it is known to be part of it; an error ends the search.
+pub type OnTrace<'a> = &'a (dyn Fn(TraceResult) -> Result<()> + Send + Sync);
 
 /// The answer of a search.
 #[derive(Clone, Debug, Default, PartialEq)]

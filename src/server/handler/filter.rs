@@ -55,7 +55,7 @@ impl SpanFilter {
         let text = format!("{{ trace:id = \"{}\" }} | {filter} | select(kind)", id_text(id));
         let query = context.compile_own(&text)?;
         let options = QueryOptions { limit: 1, spans_per_spanset: 0, ..options.clone() };
-        let search = context.engine.search(&context.source, &asked.tenants, &query, &options, None);
+        let search = context.engine.search(&context.source, &asked.tenants, &query, &options);
         let outcome = search.await?;
         if let Some(reason) = &outcome.partial {
             return Err(Failure::partial(reason));

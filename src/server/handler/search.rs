@@ -42,7 +42,7 @@ impl Context {
         let options = QueryOptions { limit, spans_per_spanset, ..self.query_options(Some(range)) };
         let outcome = match asked.tenants.as_slice() {
             [] => Outcome::default(),
-            tenants => self.engine.search(&self.source, tenants, &query, &options, None).await?,
+            tenants => self.engine.search(&self.source, tenants, &query, &options).await?,
         };
         let mut outcome = self.whole(outcome)?;
         if is_by_tags {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use traceql_engine::search::{SearchAnswer, TraceResult};
+use traceql_engine::search::{Gathered, SearchAnswer};
 use traceql_engine::{Outcome, QueryOptions, QueryStats};
 use traceql_language::TypedQuery;
 
@@ -25,23 +25,26 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     asking.options.limit = limit;
     asking.options.spans_per_spanset = args.spans_per_spanset.unwrap_or(defaults.spans_per_spanset);
 
-    let found: Arc<Mutex<Vec<TraceResult>>> = Arc::default();
+    // What is found is held here alone, so that it can be shown if the search does not come to its end.
+    let found = Arc::new(Mutex::new(Some(Gathered::within(asking.options.memory_bytes))));
     let (options, so_far) = (asking.options.clone(), Arc::clone(&found));
     let ended = asking.ask(move |session| async move {
-        let keep = |trace: &TraceResult| lock(&so_far).push(trace.clone());
+        let keep = |trace| lock(&so_far).as_mut().map_or(Ok(()), |found| found.push(trace));
         let outcome = session
             .engine
-            .search(&session.source, &session.tenants, &query, &options, Some(&keep))
+            .search_each(&session.source, &session.tenants, &query, &options, &keep)
             .await?;
-        Ok::<Outcome<SearchAnswer>, Error>(outcome)
+        Ok::<Outcome<()>, Error>(outcome)
     });
+    let answer = || lock(&found).take().map_or_else(SearchAnswer::default, Gathered::into_answer);
 
     let print = |answer: &SearchAnswer, stats: &QueryStats| {
         to_stdout(|out| search::write(out, answer, stats, format, &world.terminal))
     };
     let error = match ended {
         Ended::Done(result) => {
-            let (answer, told) = split(result?);
+            let ((), told) = split(result?);
+            let answer = answer();
             print(&answer, &told.stats)?;
             let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
             if for_people && limit > 0 && answer.traces.len() == limit {
@@ -52,7 +55,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
         Ended::Interrupted => Error::interrupted(),
         Ended::TimedOut(after) => Error::timeout(after),
     };
-    let answer = in_order(std::mem::take(&mut lock(&found)));
+    let answer = answer();
     print(&answer, &QueryStats::default())?;
     let n_found = plural(answer.traces.len() as u64, "trace");
     // Nothing may pass for an answer that there is nothing.
@@ -98,15 +101,6 @@ fn more(limit: usize, newest: bool) -> String {
             format!("the first {limit}; `with (most_recent=true)` finds the newest, --limit 0 all")
         }
     }
-}
-
-/// What was found, ordered as a whole answer would be.
-fn in_order(mut traces: Vec<TraceResult>) -> SearchAnswer {
-    traces.sort_by(|a, b| {
-        b.start_unix_nanos.cmp(&a.start_unix_nanos).then(a.trace_id.cmp(&b.trace_id))
-    });
-    traces.dedup_by_key(|trace| trace.trace_id);
-    SearchAnswer { traces }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
