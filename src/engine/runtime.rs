@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::model::{Trace, TraceId};
 use traceql_blocks::read::digest::trace_ids;
-use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext};
+use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext, SharedPages};
 
 use crate::error::{Error, Result};
 use crate::options::QueryOptions;
@@ -93,6 +93,8 @@ impl Runtime {
 #[derive(Debug, Default)]
 pub(crate) struct QueryRun {
     pub(crate) io: Arc<IoStats>,
+    /// What its partitions hold of blocks.
+    pub(crate) pages: Arc<SharedPages>,
     pub(crate) inspected_traces: AtomicU64,
     pub(crate) inspected_spans: AtomicU64,
     pub(crate) units_done: AtomicU64,

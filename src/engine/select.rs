@@ -202,6 +202,7 @@ pub(crate) fn read_context(
     ReadContext {
         cache: Arc::clone(&runtime.cache),
         stats: Arc::clone(&run.io),
+        shared: Arc::clone(&run.pages),
         io: runtime.io.clone(),
         pruning: options.pruning,
         library_reader: options.library_reader,

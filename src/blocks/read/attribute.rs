@@ -103,7 +103,7 @@ impl BlockBatch {
         code: Option<u32>,
         key: &str,
     ) -> Demand<Option<Vec<u32>>> {
-        if let (LeafPage::Encoded(page), Some(code)) = (&piece.page, code)
+        if let (LeafPage::Encoded(page), Some(code)) = (&piece.held.page, code)
             && page.encoding() == Encoding::RleDictionary
         {
             let mut hits = Vec::new();
@@ -183,7 +183,7 @@ impl BlockBatch {
     }
 
     pub(super) fn is_without_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<bool> {
-        match &piece.page {
+        match &piece.held.page {
             LeafPage::Encoded(page) => {
                 Ok(page.n_values().map_err(|e| self.window.fail(leaf, piece, e))? == 0)
             }
@@ -219,10 +219,10 @@ impl BlockBatch {
 
     /// All definition levels of a page.
     pub(super) fn def_levels(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<u8>>> {
-        if let Some(def) = piece.memo.def.get() {
+        if let Some(def) = piece.held.memo.def.get() {
             return Ok(Arc::clone(def));
         }
-        let def = match &piece.page {
+        let def = match &piece.held.page {
             LeafPage::Encoded(page) => {
                 let mut def = Vec::with_capacity(page.n_entries());
                 page.def_levels(&mut def).map_err(|e| self.window.fail(leaf, piece, e))?;
@@ -230,7 +230,7 @@ impl BlockBatch {
             }
             LeafPage::Library(decoded) => decoded.def.clone(),
         };
-        Ok(Arc::clone(piece.memo.def.get_or_init(|| Arc::new(def))))
+        Ok(Arc::clone(piece.held.memo.def.get_or_init(|| Arc::new(def))))
     }
 
     /// Calls `f` with the place of each of some values of a page, as far as it lies in the window.

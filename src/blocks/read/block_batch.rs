@@ -445,37 +445,20 @@ impl TraceData for BlockBatch {
         let leaf = self.leaf(STRUCTURE_LEAF)?.index;
         let mut structure = Structure::default();
         for piece in self.window.pieces(leaf, &self.all())? {
-            let levels = match piece.memo.levels.get() {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let levels =
-                        piece.page.levels().map_err(|e| self.window.fail(leaf, &piece, e))?;
-                    let levels = Arc::new(levels);
-                    if self.window.is_cut(&piece) {
-                        piece.memo.levels.get_or_init(|| Arc::clone(&levels));
-                    }
-                    levels
-                }
-            };
             let window = self.window.rows();
-            let mut row = piece.rows.start.wrapping_sub(1);
-            let (mut start, mut end) = (levels.rep.len(), levels.rep.len());
-            if piece.rows.start >= window.start && piece.rows.end <= window.end {
-                start = 0;
-            } else {
-                for (at, rep) in levels.rep.iter().enumerate() {
-                    row = row.wrapping_add(u32::from(*rep == 0));
-                    if *rep == 0 && row == window.start.max(piece.rows.start) {
-                        start = at;
-                    }
-                    if *rep == 0 && row == window.end {
-                        end = at;
-                        break;
-                    }
-                }
+            let here = piece.rows.start.max(window.start)..piece.rows.end.min(window.end);
+            let before = piece.rows.start..here.start;
+            if self.window.known_sum(Counted::Rows(Level::Span), before.clone()).is_none() {
+                // Other leaves' pages begin among these rows and need their counts.
+                let mut earlier = Structure::default();
+                self.window.with_levels(leaf, &piece, before.clone(), |rep, def| {
+                    earlier.extend_from_levels(rep, def);
+                })?;
+                self.note_rows(&earlier, before.start);
             }
-            let range = start.min(end)..end;
-            structure.extend_from_levels(&levels.rep[range.clone()], &levels.def[range]);
+            self.window.with_levels(leaf, &piece, here, |rep, def| {
+                structure.extend_from_levels(rep, def);
+            })?;
         }
         if structure.n_traces() != self.window.n_rows() {
             return Err(Fault::Failed(Error::corrupt(
@@ -485,14 +468,7 @@ impl TraceData for BlockBatch {
                 structure.n_traces().to_string(),
             )));
         }
-        let first = self.window.rows().start;
-        for (level, offsets) in [
-            (Level::Span, &structure.trace_spans),
-            (Level::Resource, &structure.trace_resources),
-            (Level::Scope, &structure.trace_scopes),
-        ] {
-            self.window.note_counts(Counted::Rows(level), first, offsets.counts());
-        }
+        self.note_rows(&structure, self.window.rows().start);
         let structure = Arc::new(structure);
         self.decoded.lock().structure = Some(Arc::clone(&structure));
         Ok(structure)
@@ -577,6 +553,17 @@ impl TraceData for BlockBatch {
 }
 
 impl BlockBatch {
+    /// Remembers how many rows of each level the traces from row `first` on have.
+    fn note_rows(&self, structure: &Structure, first: u32) {
+        for (level, offsets) in [
+            (Level::Span, &structure.trace_spans),
+            (Level::Resource, &structure.trace_resources),
+            (Level::Scope, &structure.trace_scopes),
+        ] {
+            self.window.note_counts(Counted::Rows(level), first, offsets.counts());
+        }
+    }
+
     /// Children (events, links) of each span from the levels of one of their required leaves.
     fn read_offsets(&self, leaf: LeafIndex) -> Demand<Offsets> {
         let structure = self.structure()?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 
 use super::open::BlockCache;
+use super::shared::SharedPages;
 use crate::bucket::Block;
 use crate::error::{Error, Result};
 
@@ -87,6 +88,8 @@ pub struct ReadContext {
     pub cache: Arc<BlockCache>,
     /// What this query has read.
     pub stats: Arc<IoStats>,
+    /// What the readers of this query have fetched and hold.
+    pub shared: Arc<SharedPages>,
     /// Where reads run; `None` for the caller's runtime.
     pub io: Option<tokio::runtime::Handle>,
     /// Skip what metadata proves empty. Off only in tests.
@@ -109,6 +112,7 @@ impl ReadContext {
         Self {
             cache,
             stats: Arc::default(),
+            shared: Arc::default(),
             io: None,
             pruning: true,
             library_reader: false,

@@ -9,16 +9,19 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::counts::RowCounts;
 use super::library::{self, LeafValues};
 use super::mask::Mask;
+use super::memo::PageMemo;
 use super::open::{OpenBlock, ReadContext};
 use super::page::{DataPage, DecodeError, Encoding};
+use super::shared::{Claim, GroupCounts, PageKey, Promise};
 use super::thrift::PageLocation;
 use super::values::StringTable;
-use super::walk::PageMemo;
 use crate::error::{Error, Result};
 use crate::schema::{LeafIndex, Level};
+
+/// If fewer than one row in so many is selected, pages are decoded no further than the last of them.
+const SPARSE: usize = 16;
 
 /// Why a synchronous read has no answer yet, or never will.
 #[derive(Debug)]
@@ -45,14 +48,27 @@ pub(crate) enum LeafPage {
     Library(Arc<LeafValues>),
 }
 
+/// A page that a window holds, and what has been decoded of it; windows of one query share it.
+#[derive(Debug)]
+pub(crate) struct HeldPage {
+    pub(crate) page: LeafPage,
+    pub(crate) memo: PageMemo,
+}
+
+impl HeldPage {
+    pub(super) fn new(page: LeafPage) -> Arc<Self> {
+        Arc::new(Self { page, memo: PageMemo::default() })
+    }
+}
+
 /// A page and the part of it that lies in the window.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
-    pub(crate) page: LeafPage,
-    /// What has been decoded of it.
-    pub(crate) memo: Arc<PageMemo>,
+    pub(crate) held: Arc<HeldPage>,
     /// Rows of the page, in the row group.
     pub(crate) rows: Range<u32>,
+    /// Nothing is wanted of the rows from here on.
+    pub(crate) wanted_end: u32,
     /// Where its bytes are, for messages.
     pub(crate) bytes: Range<u64>,
 }
@@ -64,13 +80,13 @@ pub struct Window {
     pub(crate) context: ReadContext,
     pub(crate) row_group: usize,
     rows: Range<u32>,
-    pages: BTreeMap<LeafIndex, BTreeMap<usize, (LeafPage, Arc<PageMemo>)>>,
+    pages: BTreeMap<LeafIndex, BTreeMap<usize, Arc<HeldPage>>>,
     tables: HashMap<LeafIndex, Arc<StringTable>>,
     /// Leaves that must be read through the library: an encoding or codec we do not decode.
-    through_library: HashMap<LeafIndex, (Arc<LeafValues>, Arc<PageMemo>)>,
+    through_library: HashMap<LeafIndex, Arc<HeldPage>>,
     missing: Mutex<Missing>,
     /// Rows of a level per trace.
-    counts: Mutex<HashMap<Counted, RowCounts>>,
+    counts: Arc<GroupCounts>,
 }
 
 /// What is counted per trace.
@@ -97,6 +113,7 @@ impl Window {
         rows: Range<u32>,
         context: ReadContext,
     ) -> Self {
+        let counts = context.shared.counts(&block.name_shared(), row_group);
         Self {
             block,
             context,
@@ -106,7 +123,7 @@ impl Window {
             tables: HashMap::new(),
             through_library: HashMap::new(),
             missing: Mutex::default(),
-            counts: Mutex::default(),
+            counts,
         }
     }
 
@@ -210,7 +227,7 @@ impl Window {
     fn held_bytes(&self) -> u64 {
         let pages = self.pages.values().flat_map(BTreeMap::values);
         let pages: u64 = pages
-            .map(|(page, _)| match page {
+            .map(|held| match &held.page {
                 LeafPage::Encoded(page) => page.decoded_bytes(),
                 LeafPage::Library(_) => 0,
             })
@@ -224,9 +241,32 @@ impl Window {
     async fn fetch_pages(&mut self, wanted: Vec<(LeafIndex, Mask)>) -> Result<()> {
         let leaves: Vec<LeafIndex> = wanted.iter().map(|(leaf, _)| *leaf).collect();
         self.block.load_page_locations(self.row_group, &leaves, &self.context).await?;
+        let mut lacking = self.lacking(&wanted);
+        while !lacking.is_empty() {
+            let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+            for ((leaf, page), range) in std::mem::take(&mut lacking) {
+                let (file, row_group) = (self.block.name_shared(), self.row_group);
+                match self.context.shared.claim(PageKey { file, row_group, leaf, page }) {
+                    Claim::Held(held) => self.hold(leaf, page, held),
+                    Claim::Mine(promise) => mine.push((leaf, page, range, promise)),
+                    Claim::Theirs(done) => theirs.push(((leaf, page), range, done)),
+                }
+            }
+            self.fetch_mine(mine).await?;
+            for (page, range, mut done) in theirs {
+                // Ends in an error when the other reader is done, for better or worse.
+                done.changed().await.ok();
+                lacking.insert(page, range);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pages that are wanted and not held, with their bytes.
+    fn lacking(&self, wanted: &[(LeafIndex, Mask)]) -> BTreeMap<(LeafIndex, usize), Range<u64>> {
         let n_rows = self.block.n_rows(self.row_group);
-        let mut reads: BTreeMap<(LeafIndex, usize), Range<u64>> = BTreeMap::new();
-        for (leaf, rows) in &wanted {
+        let mut lacking = BTreeMap::new();
+        for (leaf, rows) in wanted {
             let Some(locations) = self.block.known_locations(self.row_group, *leaf) else {
                 continue;
             };
@@ -235,17 +275,27 @@ impl Window {
                     continue;
                 }
                 let location = &locations[page];
-                reads.insert(
-                    (*leaf, page),
-                    location.offset..location.offset + location.compressed_size as u64,
-                );
+                let end = location.offset + location.compressed_size as u64;
+                lacking.insert((*leaf, page), location.offset..end);
             }
         }
-        let blobs =
-            self.context.fetch(&self.block.block, reads.values().cloned().collect()).await?;
+        lacking
+    }
+
+    fn hold(&mut self, leaf: LeafIndex, page: usize, held: Arc<HeldPage>) {
+        self.pages.entry(leaf).or_default().insert(page, held);
+    }
+
+    /// Fetches the pages that this window has promised, and hands them to others that wait.
+    async fn fetch_mine(
+        &mut self,
+        mine: Vec<(LeafIndex, usize, Range<u64>, Promise)>,
+    ) -> Result<()> {
+        let ranges = mine.iter().map(|(_, _, range, _)| range.clone()).collect();
+        let blobs = self.context.fetch(&self.block.block, ranges).await?;
         self.context.stats.pages.fetch_add(blobs.len() as u64, Ordering::Relaxed);
         let mut unsupported = Vec::new();
-        for (((leaf, page), range), blob) in reads.into_iter().zip(blobs) {
+        for ((leaf, page, range, promise), blob) in mine.into_iter().zip(blobs) {
             let parsed = self
                 .block
                 .shape(self.row_group, leaf)
@@ -257,8 +307,9 @@ impl Window {
             match parsed {
                 Ok(data) if matches!(data.encoding(), Encoding::Other(_)) => unsupported.push(leaf),
                 Ok(data) => {
-                    let held = (LeafPage::Encoded(data), Arc::default());
-                    self.pages.entry(leaf).or_default().insert(page, held);
+                    let held = HeldPage::new(LeafPage::Encoded(data));
+                    promise.keep(&held);
+                    self.hold(leaf, page, held);
                 }
                 Err(DecodeError::Unsupported(_)) => unsupported.push(leaf),
                 Err(error) => {
@@ -291,7 +342,8 @@ impl Window {
             let decoded = library::read_leaf(bytes, chunk, n_rows, 0..n_rows).map_err(|error| {
                 self.block.decode_error(self.row_group, leaf, Some(range), error)
             })?;
-            self.through_library.insert(leaf, (Arc::new(decoded), Arc::default()));
+            let held = HeldPage::new(LeafPage::Library(Arc::new(decoded)));
+            self.through_library.insert(leaf, held);
         }
         Ok(())
     }
@@ -322,12 +374,12 @@ impl Window {
     /// Pages of a leaf that hold selected rows of the window, in row order.
     pub(crate) fn pieces(&self, leaf: LeafIndex, rows: &Mask) -> Demand<Vec<Piece>> {
         let n_rows = self.block.n_rows(self.row_group);
-        if let Some((decoded, memo)) = self.through_library.get(&leaf) {
+        if let Some(held) = self.through_library.get(&leaf) {
             return Ok(if rows.any() {
                 vec![Piece {
-                    page: LeafPage::Library(Arc::clone(decoded)),
-                    memo: Arc::clone(memo),
+                    held: Arc::clone(held),
                     rows: 0..n_rows,
+                    wanted_end: n_rows,
                     bytes: self.block.chunk_range(self.row_group, leaf)?,
                 }]
             } else {
@@ -343,17 +395,23 @@ impl Window {
             return Err(Fault::Missing);
         };
         let have = self.pages.get(&leaf);
+        let is_sparse = rows.count() < rows.len() / SPARSE;
         let mut pieces = Vec::new();
         for page in self.overlapping(&locations, n_rows, rows) {
-            let Some((data, memo)) = have.and_then(|have| have.get(&page)) else {
+            let Some(held) = have.and_then(|have| have.get(&page)) else {
                 self.want_pages(leaf, rows);
                 return Err(Fault::Missing);
             };
             let location = &locations[page];
+            let page_rows = page_rows(&locations, page, n_rows);
+            let mut wanted_end = self.rows.end.min(page_rows.end);
+            if is_sparse && let Some(last) = rows.last_in(self.local(&page_rows)) {
+                wanted_end = self.rows.start + u32::try_from(last + 1).unwrap_or(u32::MAX);
+            }
             pieces.push(Piece {
-                page: data.clone(),
-                memo: Arc::clone(memo),
-                rows: page_rows(&locations, page, n_rows),
+                held: Arc::clone(held),
+                rows: page_rows,
+                wanted_end,
                 bytes: location.offset..location.offset + location.compressed_size as u64,
             });
         }

@@ -94,6 +94,22 @@ impl Mask {
         false
     }
 
+    /// The last row of the set within a range.
+    #[must_use]
+    pub fn last_in(&self, range: std::ops::Range<usize>) -> Option<usize> {
+        let (start, mut end) = (range.start, range.end.min(self.len));
+        while start < end {
+            let first = start.max((end - 1) / 64 * 64);
+            let word = (self.words[first / 64] << (63 - (end - 1) % 64)) >> (63 - (end - 1) % 64);
+            let word = word >> (first % 64) << (first % 64);
+            if word != 0 {
+                return Some(first / 64 * 64 + 63 - word.leading_zeros() as usize);
+            }
+            end = first;
+        }
+        None
+    }
+
     /// Number of rows in the set.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -185,6 +201,13 @@ mod tests {
                 mask.ones_in(60..66).collect::<Vec<_>>(),
                 (60..66.min(len)).collect::<Vec<_>>()
             );
+            for (start, end) in [(0, 200), (0, 64), (2, 65), (60, 63), (0, 3), (5, 5), (64, 130)] {
+                let last = (start..end.min(len)).rev().find(|row| mask.get(*row));
+                assert_eq!(mask.last_in(start..end), last, "{start}..{end} of {len}");
+                let sparse = Mask::from_fn(len, |row| row == 7 || row == 64);
+                let last = (start..end.min(len)).rev().find(|row| sparse.get(*row));
+                assert_eq!(sparse.last_in(start..end), last, "{start}..{end} of {len}");
+            }
             assert!(!mask.any_in(0..3));
             assert_eq!(mask.any_in(0..4), len > 3, "length {len}");
         }

@@ -15,6 +15,7 @@ pub use super::context::{IoStats, MemoryLimit, ReadContext};
 use super::dictionary::{dictionary_bytes, parse_dictionary};
 use super::encoding::ByteArrays;
 use super::page::{DecodeError, LeafShape};
+pub use super::shared::SharedPages;
 use super::thrift::{self, PageLocation};
 use super::values::StringTable;
 use crate::bucket::Block;
@@ -196,6 +197,11 @@ impl OpenBlock {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, for keys that outlive this.
+    pub(crate) fn name_shared(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     /// The footer as the Parquet library has it.

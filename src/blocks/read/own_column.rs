@@ -1,12 +1,13 @@
 //! Attributes that have a column of their own, well-known or dedicated: read and tested.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::basic::Type as PhysicalType;
 
 use super::batch::{Condition, TraceData as _};
 use super::block_batch::{BlockBatch, PageStrings};
-use super::leaf::Demand;
+use super::leaf::{Demand, Piece};
 use super::mask::Mask;
 use super::structure::count;
 use super::values::{AttributeCell, AttributeColumn, StringTable};
@@ -39,38 +40,39 @@ impl BlockBatch {
             column.tables.push(Arc::clone(table));
         }
         for piece in &pieces {
-            let cells: Vec<AttributeCell> = if is_int {
-                self.page_ints(leaf, piece)?.iter().copied().map(AttributeCell::Int).collect()
-            } else {
-                match (self.page_strings(leaf, piece)?, &table) {
-                    (PageStrings::Codes(codes), Some(table)) => {
-                        self.check_codes(leaf, piece, &codes, table)?;
-                        codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
-                    }
-                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                    (PageStrings::Plain(plain), _) => {
-                        let mut own_table = StringTable::default();
-                        let at = count(column.tables.len());
-                        let cells = plain
-                            .iter()
-                            .map(|value| AttributeCell::String(at, own_table.push(value)))
-                            .collect();
-                        column.tables.push(Arc::new(own_table));
-                        cells
-                    }
+            let values = self.own_values(leaf, piece)?;
+            let (span, first) = self.own_span(leaf, piece, level, values.len(), &owners)?;
+            let cells: Vec<AttributeCell> = match (&values, &table) {
+                (OwnValues::Ints(ints), _) => {
+                    ints[span.clone()].iter().copied().map(AttributeCell::Int).collect()
+                }
+                (OwnValues::Strings(PageStrings::Codes(codes)), Some(table)) => {
+                    let codes = &codes[span.clone()];
+                    self.check_codes(leaf, piece, codes, table)?;
+                    codes.iter().map(|code| AttributeCell::String(0, *code)).collect()
+                }
+                (OwnValues::Strings(PageStrings::Codes(_)), None) => {
+                    return Err(self.no_dictionary(leaf, piece));
+                }
+                (OwnValues::Strings(PageStrings::Plain(plain)), _) => {
+                    let mut own_table = StringTable::default();
+                    let at = count(column.tables.len());
+                    let cells = plain.iter().skip(span.start).take(span.len());
+                    let cells = cells.map(|value| AttributeCell::String(at, own_table.push(value)));
+                    let cells = cells.collect();
+                    column.tables.push(Arc::new(own_table));
+                    cells
                 }
             };
-            if info.max_def == rank(level) {
+            if let Some(first) = first {
                 // Required: a value an owner, in their order.
-                let (span, first) =
-                    self.window.value_span(leaf, piece, level, cells.len(), &owners)?;
                 let rows = count(first)..;
-                column.rows.extend(rows.take(span.len()));
-                column.values.extend_from_slice(&cells[span]);
+                column.rows.extend(rows.take(cells.len()));
+                column.values.extend_from_slice(&cells);
                 continue;
             }
             self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
-                push_run(&mut column, owner, cells.get(run));
+                push_run(&mut column, owner, cells.get(shifted(&run, span.start)));
             })?;
         }
         Ok(Some(column))
@@ -106,42 +108,93 @@ impl BlockBatch {
             return Ok(mask);
         }
         for piece in &pieces {
-            let passes: Vec<bool> = if is_int {
-                self.page_ints(leaf, piece)?.iter().map(|v| predicate.test_int(*v)).collect()
-            } else {
-                match (self.page_strings(leaf, piece)?, verdicts.as_mut()) {
-                    (PageStrings::Codes(codes), Some(verdicts)) => {
-                        codes.iter().map(|code| verdicts.test(*code)).collect()
-                    }
-                    (PageStrings::Codes(_), None) => return Err(self.no_dictionary(leaf, piece)),
-                    (PageStrings::Plain(plain), _) => {
-                        plain.iter().map(|value| predicate.test_bytes(value)).collect()
-                    }
+            let values = self.own_values(leaf, piece)?;
+            let (span, first) = self.own_span(leaf, piece, level, values.len(), &owners)?;
+            let passes: Vec<bool> = match (&values, verdicts.as_mut()) {
+                (OwnValues::Ints(ints), _) => {
+                    ints[span.clone()].iter().map(|v| predicate.test_int(*v)).collect()
+                }
+                (OwnValues::Strings(PageStrings::Codes(codes)), Some(verdicts)) => {
+                    codes[span.clone()].iter().map(|code| verdicts.test(*code)).collect()
+                }
+                (OwnValues::Strings(PageStrings::Codes(_)), None) => {
+                    return Err(self.no_dictionary(leaf, piece));
+                }
+                (OwnValues::Strings(PageStrings::Plain(plain)), _) => {
+                    let values = plain.iter().skip(span.start).take(span.len());
+                    values.map(|value| predicate.test_bytes(value)).collect()
                 }
             };
             if !passes.iter().any(|p| *p) {
                 continue;
             }
-            let required = info.max_def == rank(level);
-            if required {
-                let (span, first) =
-                    self.window.value_span(leaf, piece, level, passes.len(), &owners)?;
-                for (at, _) in passes[span].iter().enumerate().filter(|(_, p)| **p) {
+            if let Some(first) = first {
+                for (at, _) in passes.iter().enumerate().filter(|(_, p)| **p) {
                     if first + at < mask.len() {
                         mask.set(first + at);
                     }
                 }
-            } else {
-                self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
-                    let passed = passes.get(run).is_some_and(|run| run.iter().any(|p| *p));
-                    if passed && (owner as usize) < mask.len() {
-                        mask.set(owner as usize);
-                    }
-                })?;
+                continue;
             }
+            self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
+                let passed = passes.get(shifted(&run, span.start));
+                let passed = passed.is_some_and(|run| run.iter().any(|p| *p));
+                if passed && (owner as usize) < mask.len() {
+                    mask.set(owner as usize);
+                }
+            })?;
         }
         Ok(mask)
     }
+
+    fn own_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<OwnValues> {
+        Ok(match self.info(leaf).physical {
+            PhysicalType::INT64 => OwnValues::Ints(self.page_ints(leaf, piece)?),
+            _ => OwnValues::Strings(self.page_strings(leaf, piece)?),
+        })
+    }
+
+    /// The values of a page that lie in the window; with the owner of the first of them if the leaf
+    /// is required and so has a value an owner.
+    fn own_span(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        level: Level,
+        n_values: usize,
+        owners: impl Fn(usize) -> u32,
+    ) -> Demand<(Range<usize>, Option<usize>)> {
+        let max_def = self.info(leaf).max_def;
+        if max_def == rank(level) {
+            let (span, first) = self.window.value_span(leaf, piece, level, n_values, owners)?;
+            return Ok((span, Some(first)));
+        }
+        let ranks = Ranks::of_rows(rank(level), max_def);
+        let index = self.window.index(leaf, piece, ranks)?;
+        let span = index.values_of(self.window.page_rows(piece));
+        Ok((span.start.min(n_values)..span.end.min(n_values), None))
+    }
+}
+
+/// The values of one page of a column.
+enum OwnValues {
+    Ints(Arc<Vec<i64>>),
+    Strings(PageStrings),
+}
+
+impl OwnValues {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ints(ints) => ints.len(),
+            Self::Strings(PageStrings::Codes(codes)) => codes.len(),
+            Self::Strings(PageStrings::Plain(plain)) => plain.len(),
+        }
+    }
+}
+
+/// Positions among the values from `base` on.
+fn shifted(run: &Range<usize>, base: usize) -> Range<usize> {
+    run.start.saturating_sub(base)..run.end.saturating_sub(base)
 }
 
 fn push_run(column: &mut AttributeColumn, owner: u32, cells: Option<&[AttributeCell]>) {

@@ -16,41 +16,32 @@ impl BlockBatch {
     /// Integers of a page; of one that goes on behind the window, those up to its end at least.
     pub(super) fn page_ints(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<Vec<i64>>> {
         let wanted = self.window.wanted_values(leaf, piece)?;
-        let mut n = wanted.unwrap_or(usize::MAX);
-        if let Some(known) = &*piece.memo.ints.lock() {
-            if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
-                return Ok(Arc::clone(known));
-            }
-            n = n.max(known.len() * 2);
-        }
-        let mut values = Vec::new();
-        match &piece.page {
+        let is_kept = self.window.is_cut(piece);
+        let held = &piece.held;
+        held.memo.ints.get(wanted, &held.page, is_kept, |n| match &held.page {
             LeafPage::Encoded(page) => {
+                let fail = |error| self.window.fail(leaf, piece, error);
+                let mut values = Vec::new();
                 if self.info(leaf).physical == PhysicalType::INT32 {
                     let mut narrow = Vec::new();
-                    page.i32s_to(n, &mut narrow).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    page.i32s_to(n, &mut narrow).map_err(fail)?;
                     values.extend(narrow.into_iter().map(i64::from));
                 } else {
-                    page.i64s_to(n, &mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    page.i64s_to(n, &mut values).map_err(fail)?;
                 }
+                Ok(values)
             }
             LeafPage::Library(decoded) => match &decoded.values {
-                Values::I32(narrow) => values.extend(narrow.iter().map(|v| i64::from(*v))),
-                Values::I64(wide) => values.extend_from_slice(wide),
-                other => return Err(self.wrong_type(leaf, piece, "integers", other)),
+                Values::I32(narrow) => Ok(narrow.iter().map(|v| i64::from(*v)).collect()),
+                Values::I64(wide) => Ok(wide.clone()),
+                other => Err(self.wrong_type(leaf, piece, "integers", other)),
             },
-        }
-        let values = Arc::new(values);
-        if self.window.is_cut(piece) {
-            // The page will be asked again, by the next window.
-            *piece.memo.ints.lock() = Some(Arc::clone(&values));
-        }
-        Ok(values)
+        })
     }
 
     pub(super) fn page_floats(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<f64>> {
         let mut values = Vec::new();
-        match &piece.page {
+        match &piece.held.page {
             LeafPage::Encoded(page) => {
                 page.f64s(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
             }
@@ -64,7 +55,7 @@ impl BlockBatch {
 
     pub(super) fn page_bools(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Vec<bool>> {
         let mut values = Vec::new();
-        match &piece.page {
+        match &piece.held.page {
             LeafPage::Encoded(page) => {
                 page.bools(&mut values).map_err(|e| self.window.fail(leaf, piece, e))?;
             }
@@ -77,33 +68,27 @@ impl BlockBatch {
     }
 
     pub(super) fn page_strings(&self, leaf: LeafIndex, piece: &Piece) -> Demand<PageStrings> {
-        match &piece.page {
+        match &piece.held.page {
             LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary => {
                 let wanted = self.window.wanted_values(leaf, piece)?;
-                let mut n = wanted.unwrap_or(usize::MAX);
-                if let Some(known) = &*piece.memo.codes.lock() {
-                    if known.len() >= n || piece.memo.is_whole(known.len(), &piece.page) {
-                        return Ok(PageStrings::Codes(Arc::clone(known)));
-                    }
-                    n = n.max(known.len() * 2);
-                }
-                let mut codes = Vec::new();
-                page.codes_to(n, &mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
-                let codes = Arc::new(codes);
-                if self.window.is_cut(piece) {
-                    *piece.memo.codes.lock() = Some(Arc::clone(&codes));
-                }
+                let is_kept = self.window.is_cut(piece);
+                let held = &piece.held;
+                let codes = held.memo.codes.get(wanted, &held.page, is_kept, |n| {
+                    let mut codes = Vec::new();
+                    page.codes_to(n, &mut codes).map_err(|e| self.window.fail(leaf, piece, e))?;
+                    Ok(codes)
+                })?;
                 Ok(PageStrings::Codes(codes))
             }
             LeafPage::Encoded(page) => {
-                if let Some(known) = piece.memo.strings.get() {
+                if let Some(known) = piece.held.memo.strings.get() {
                     return Ok(PageStrings::Plain(Arc::clone(known)));
                 }
                 let mut plain = ByteArrays::default();
                 page.byte_arrays(&mut plain).map_err(|e| self.window.fail(leaf, piece, e))?;
                 let plain = Arc::new(plain);
                 if self.window.is_cut(piece) {
-                    piece.memo.strings.get_or_init(|| Arc::clone(&plain));
+                    piece.held.memo.strings.get_or_init(|| Arc::clone(&plain));
                 }
                 Ok(PageStrings::Plain(plain))
             }

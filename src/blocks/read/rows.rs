@@ -128,7 +128,7 @@ impl RowReader {
         };
         let is_text = matches!(whole.values, Values::Bytes(_));
         let pieces = self.window.pieces(leaf, all)?;
-        let coded = |piece: &Piece| matches!(&piece.page, LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary);
+        let coded = |piece: &Piece| matches!(&piece.held.page, LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary);
         let table =
             if is_text && pieces.iter().any(coded) { self.window.table(leaf)? } else { None };
         for piece in &pieces {
@@ -155,7 +155,7 @@ impl RowReader {
         table: Option<&StringTable>,
         to: &mut LeafValues,
     ) -> Result<(), DecodeError> {
-        let levels = piece.page.levels()?;
+        let levels = piece.held.page.levels()?;
         let window = self.window.rows();
         let mut row = piece.rows.start.wrapping_sub(1);
         // Entries and values before the window, and those up to its end.
@@ -173,7 +173,7 @@ impl RowReader {
         }
         to.rep.extend_from_slice(&levels.rep[skipped.0..end.0]);
         to.def.extend_from_slice(&levels.def[skipped.0..end.0]);
-        add_values(&piece.page, table, skipped.1..end.1, &mut to.values)
+        add_values(&piece.held.page, table, skipped.1..end.1, &mut to.values)
     }
 }
 

@@ -3,11 +3,8 @@
 //! every attribute is found by its number.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::encoding::ByteArrays;
 use super::error::DecodeError;
 use super::leaf::{Counted, Demand, LeafPage, Piece, Window};
 use super::structure::{Offsets, count};
@@ -50,7 +47,7 @@ impl Ranks {
     }
 }
 
-/// The levels of one page.
+/// The levels of one page, or of its first rows.
 #[derive(Debug)]
 pub(crate) struct Levels {
     pub(crate) rep: Vec<u8>,
@@ -73,6 +70,30 @@ impl Levels {
     }
 }
 
+/// Levels, and where each row begins in them.
+#[derive(Debug)]
+pub(crate) struct RowLevels {
+    levels: Levels,
+    /// First entry of each row, and the end of the last one that is whole.
+    starts: Vec<u32>,
+}
+
+impl RowLevels {
+    /// The last row may go on unless the levels are those of a whole page.
+    fn new(levels: Levels, is_whole: bool) -> Self {
+        let mut starts: Vec<u32> = Vec::new();
+        starts.extend((0_u32..).zip(&levels.rep).filter(|(_, rep)| **rep == 0).map(|(at, _)| at));
+        if is_whole {
+            starts.push(count(levels.rep.len()));
+        }
+        Self { levels, starts }
+    }
+
+    fn n_rows(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+}
+
 impl LeafPage {
     pub(crate) fn levels(&self) -> Result<Levels, DecodeError> {
         match self {
@@ -86,34 +107,6 @@ impl LeafPage {
                 Ok(levels)
             }
             Self::Library(leaf) => Ok(Levels { rep: leaf.rep.clone(), def: leaf.def.clone() }),
-        }
-    }
-}
-
-/// What has been decoded of a page that serves several windows or several conditions.
-#[derive(Debug, Default)]
-pub(crate) struct PageMemo {
-    index: Mutex<Option<(Ranks, Arc<PageIndex>)>>,
-    /// First value of each row, for all of the page's rows or the first ones.
-    rows: Mutex<Option<Arc<Vec<u32>>>>,
-    /// The page's levels.
-    pub(super) levels: OnceLock<Arc<Levels>>,
-    /// The page's definition levels alone.
-    pub(super) def: OnceLock<Arc<Vec<u8>>>,
-    /// The page's integers, or the first of them.
-    pub(super) ints: Mutex<Option<Arc<Vec<i64>>>>,
-    /// The page's dictionary codes, or the first of them.
-    pub(super) codes: Mutex<Option<Arc<Vec<u32>>>>,
-    /// The page's strings.
-    pub(super) strings: OnceLock<Arc<ByteArrays>>,
-}
-
-impl PageMemo {
-    /// True if so many values are all that a page has.
-    pub(super) fn is_whole(&self, n: usize, page: &LeafPage) -> bool {
-        match page {
-            LeafPage::Encoded(page) => page.n_values().is_ok_and(|all| n >= all),
-            LeafPage::Library(_) => true,
         }
     }
 }
@@ -182,6 +175,11 @@ impl PageIndex {
         self.element_values[element] as usize
     }
 
+    /// Values of some rows of the page that it knows.
+    pub(crate) fn values_of(&self, rows: Range<usize>) -> Range<usize> {
+        self.values_to(rows.start)..self.values_to(rows.end)
+    }
+
     /// The first value beyond the rows it knows.
     pub(crate) fn end_value(&self) -> u32 {
         count(self.values_to(self.n_rows()))
@@ -235,8 +233,9 @@ impl Window {
         ranks: Ranks,
     ) -> Demand<Arc<PageIndex>> {
         let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
+        let mut memo = piece.held.memo.index.lock();
         let mut known_rows = 0;
-        if let Some((known, index)) = &*piece.memo.index.lock()
+        if let Some((known, index)) = &*memo
             && *known == ranks
         {
             if index.n_rows() >= wanted {
@@ -248,7 +247,7 @@ impl Window {
             .make_index(piece, ranks, wanted, known_rows)
             .map_err(|error| self.fail(leaf, piece, error))?;
         let index = Arc::new(index);
-        *piece.memo.index.lock() = Some((ranks, Arc::clone(&index)));
+        *memo = Some((ranks, Arc::clone(&index)));
         Ok(index)
     }
 
@@ -262,13 +261,13 @@ impl Window {
         known_rows: usize,
     ) -> Result<PageIndex, DecodeError> {
         let beginning = self.beginning(piece, wanted, known_rows, |levels| {
-            let index = PageIndex::new(levels, ranks, None)?;
+            let index = PageIndex::new(&levels, ranks, None)?;
             Ok((index.n_rows() >= wanted).then_some(index))
         })?;
         if let Some(index) = beginning {
             return Ok(index);
         }
-        PageIndex::new(&piece.page.levels()?, ranks, Some(piece.rows.len()))
+        PageIndex::new(&piece.held.page.levels()?, ranks, Some(piece.rows.len()))
     }
 
     /// What the first levels of a page tell of the rows that are wanted, where the reader may stop
@@ -279,10 +278,10 @@ impl Window {
         piece: &Piece,
         wanted: usize,
         known_rows: usize,
-        read: impl Fn(&Levels) -> Result<Option<T>, DecodeError>,
+        read: impl Fn(Levels) -> Result<Option<T>, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
         let n_rows = piece.rows.len();
-        let LeafPage::Encoded(page) = &piece.page else { return Ok(None) };
+        let LeafPage::Encoded(page) = &piece.held.page else { return Ok(None) };
         if wanted >= n_rows || !self.context.stops_early {
             return Ok(None);
         }
@@ -294,7 +293,7 @@ impl Window {
             let mut levels = Levels { rep: Vec::new(), def: Vec::new() };
             page.rep_levels_to(n, &mut levels.rep)?;
             page.def_levels_to(n, &mut levels.def)?;
-            if let Some(found) = read(&levels)? {
+            if let Some(found) = read(levels)? {
                 return Ok(Some(found));
             }
             n *= 2;
@@ -302,12 +301,15 @@ impl Window {
         Ok(None)
     }
 
+    /// Rows of a page that lie in the window, counted in the page.
+    pub(crate) fn page_rows(&self, piece: &Piece) -> Range<usize> {
+        let first = self.rows().start.saturating_sub(piece.rows.start) as usize;
+        first..first + self.local(&piece.rows).len()
+    }
+
     /// Rows of the window that a piece covers: trace of the window, row of the page.
     pub(crate) fn rows_of(&self, piece: &Piece) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let local = self.local(&piece.rows);
-        let skipped = self.rows().start.saturating_sub(piece.rows.start) as usize;
-        let start = local.start;
-        local.map(move |trace| (trace, trace - start + skipped))
+        self.local(&piece.rows).zip(self.page_rows(piece))
     }
 
     /// Calls `f` with owner and values of every element of a piece that lies in the window.
@@ -365,7 +367,7 @@ impl Window {
     /// the number of values; of a page that goes on behind the window, at least as far as it.
     fn row_values(&self, leaf: LeafIndex, piece: &Piece, max_def: u8) -> Demand<Arc<Vec<u32>>> {
         let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
-        let mut known = piece.memo.rows.lock();
+        let mut known = piece.held.memo.rows.lock();
         if let Some(rows) = &*known
             && rows.len() > wanted
         {
@@ -383,7 +385,7 @@ impl Window {
         let rows = match beginning.map_err(fail)? {
             Some(rows) => rows,
             None => {
-                let rows = piece.page.levels().map_err(fail)?.row_values(max_def);
+                let rows = piece.held.page.levels().map_err(fail)?.row_values(max_def);
                 if rows.len() != n_rows + 1 {
                     return Err(fail(DecodeError::corrupt(
                         "repetition levels",
@@ -400,19 +402,87 @@ impl Window {
         Ok(rows)
     }
 
+    /// The levels of some rows of a page that lie before the end of the window.
+    pub(crate) fn with_levels(
+        &self,
+        leaf: LeafIndex,
+        piece: &Piece,
+        rows: Range<u32>,
+        read: impl FnOnce(&[u8], &[u8]),
+    ) -> Demand<()> {
+        let levels = self.row_levels(leaf, piece)?;
+        let at = |row: u32| row.saturating_sub(piece.rows.start) as usize;
+        let rows = at(rows.start)..at(rows.end);
+        let entries = levels.starts[rows.start] as usize..levels.starts[rows.end] as usize;
+        read(&levels.levels.rep[entries.clone()], &levels.levels.def[entries]);
+        Ok(())
+    }
+
+    /// The levels of a page, at least as far as the window.
+    fn row_levels(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Arc<RowLevels>> {
+        let wanted = (self.rows().end.min(piece.rows.end) - piece.rows.start) as usize;
+        let mut known = piece.held.memo.levels.lock();
+        let known_rows = known.as_ref().map_or(0, |known| known.n_rows());
+        if let Some(levels) = &*known
+            && known_rows >= wanted
+        {
+            return Ok(Arc::clone(levels));
+        }
+        let fail = |error| self.fail(leaf, piece, error);
+        let beginning = self.beginning(piece, wanted, known_rows, |levels| {
+            let levels = RowLevels::new(levels, false);
+            Ok((levels.n_rows() >= wanted).then_some(levels))
+        });
+        let levels = match beginning.map_err(fail)? {
+            Some(levels) => levels,
+            None => {
+                let levels = RowLevels::new(piece.held.page.levels().map_err(fail)?, true);
+                if levels.n_rows() != piece.rows.len() {
+                    let expected = format!("{} rows", piece.rows.len());
+                    let found = format!("{} rows", levels.n_rows());
+                    return Err(fail(DecodeError::corrupt(
+                        "repetition levels",
+                        expected,
+                        found,
+                        0,
+                    )));
+                }
+                levels
+            }
+        };
+        let levels = Arc::new(levels);
+        *known = Some(Arc::clone(&levels));
+        Ok(levels)
+    }
+
     /// How many of a page's values are wanted for the window; `None` for all of them.
     pub(crate) fn wanted_values(&self, leaf: LeafIndex, piece: &Piece) -> Demand<Option<usize>> {
-        if piece.rows.end <= self.rows().end
-            || matches!(piece.page, LeafPage::Library(_))
-            || !self.context.stops_early
+        let is_last = piece.wanted_end >= piece.rows.end.min(self.rows().end);
+        if piece.wanted_end >= piece.rows.end
+            || matches!(piece.held.page, LeafPage::Library(_))
+            || (is_last && !self.context.stops_early)
         {
             return Ok(None);
         }
         let info = &self.block.schema.leaves()[leaf];
-        let (rank, rest) = place(&info.path);
-        let row = (self.rows().end - piece.rows.start) as usize;
-        if info.max_def == rank && rank > 0 {
+        let (level, rest) = place(&info.path);
+        let rank = rank(level);
+        let row = (piece.wanted_end - piece.rows.start) as usize;
+        if info.max_def == rank {
+            if level == Level::Trace {
+                return Ok(Some(row));
+            }
+            let rows = piece.rows.start..piece.wanted_end;
+            if let Some(n) = self.known_sum(Counted::Rows(level), rows) {
+                return Ok(Some(n));
+            }
+            if !self.context.stops_early {
+                return Ok(None);
+            }
             return Ok(self.row_values(leaf, piece, rank)?.get(row).map(|value| *value as usize));
+        }
+        if !self.context.stops_early {
+            return Ok(None);
         }
         let ranks = match rest.starts_with("Attrs.") {
             true => Ranks::of_attributes(rank, info.max_def),
@@ -428,12 +498,12 @@ impl Window {
     }
 }
 
-/// The rank of a leaf's owner and the rest of its path.
-fn place(path: &str) -> (u8, &str) {
+/// The level of a leaf's owner and the rest of its path.
+fn place(path: &str) -> (Level, &str) {
     [Level::Event, Level::Link, Level::Span, Level::Scope, Level::Resource]
         .into_iter()
-        .find_map(|level| Some((rank(level), path.strip_prefix(prefix(level))?)))
-        .unwrap_or((0, path))
+        .find_map(|level| Some((level, path.strip_prefix(prefix(level))?)))
+        .unwrap_or((Level::Trace, path))
 }
 
 /// The first owner row of a trace, by the owner's level.

@@ -161,8 +161,12 @@ pub async fn verify_block(block: &Block, context: &ReadContext) -> Result<Report
     let mut findings = Findings::new(block);
     // A cache of its own: the footer is read again although it may be known, and by the file's true
     // size although `meta.json` may state another.
-    let context =
-        ReadContext { cache: Arc::new(BlockCache::new(0)), checksums: false, ..context.clone() };
+    let context = ReadContext {
+        cache: Arc::new(BlockCache::new(0)),
+        checksums: false,
+        shared: Arc::default(),
+        ..context.clone()
+    };
     let block = objects::check_file_size(block, &mut findings).await?;
     objects::check_meta(&block, &mut findings);
     let open = match OpenBlock::open(&block, &context).await {

@@ -95,7 +95,7 @@ pub(crate) const FORMAT: u32 = 1;
 const SMALL_UNITS: usize = 8;
 
 /// Later units that stay together, since neighbours share pages.
-const UNITS_TOGETHER: usize = 4;
+const UNITS_TOGETHER: usize = 2;
 
 /// The partition, of `n`, that a unit of an ordered scan belongs to.
 pub(crate) fn partition_of(unit: u32, n: usize) -> usize {

@@ -59,6 +59,7 @@ impl UnitRunner {
         let context = ReadContext {
             cache: Arc::clone(&runtime.cache),
             stats: Arc::clone(&run.io),
+            shared: Arc::clone(&run.pages),
             io: runtime.io.clone(),
             pruning: spec.pruning,
             library_reader: spec.library_reader,

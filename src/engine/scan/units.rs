@@ -8,7 +8,7 @@ use traceql_blocks::read::open::OpenBlock;
 use super::spec::WorkUnit;
 
 /// Traces of the first unit of a search that may stop early; later ones double.
-const FIRST_ROWS: u32 = 128;
+const FIRST_ROWS: u32 = 256;
 
 /// Most traces of a unit.
 const MAX_ROWS: u32 = 4_096;
