@@ -134,6 +134,10 @@ impl BlockBatch {
                 return Ok(None);
             };
             self.check_codes(leaves.key, piece, &codes, names)?;
+            let rows = self.window.page_rows(piece);
+            let n = index.elements_of(rows).len();
+            entries.keys.reserve(n);
+            entries.owners.reserve(n);
             for (trace, row) in self.window.rows_of(piece) {
                 entries.of_trace.resize(trace + 1, entries.keys.len());
                 if !traces.get(trace) {
@@ -243,7 +247,14 @@ impl Entries {
 
     /// A column per key code. Of equal keys of one owner the first counts.
     fn by_key(&self, n_keys: usize, rows: &Mask) -> Vec<AttributeColumn> {
-        let mut columns = vec![AttributeColumn::default(); n_keys];
+        let mut sizes = vec![0_usize; n_keys];
+        for (key, owner) in self.keys.iter().zip(&self.owners) {
+            if let Some(size) = sizes.get_mut(*key as usize) {
+                *size += usize::from(rows.get(*owner as usize));
+            }
+        }
+        let mut columns: Vec<AttributeColumn> =
+            sizes.into_iter().map(AttributeColumn::with_capacity).collect();
         for ((key, owner), cell) in self.keys.iter().zip(&self.owners).zip(&self.cells) {
             let Some(column) = columns.get_mut(*key as usize) else { continue };
             if !rows.get(*owner as usize) || column.rows.last() == Some(owner) {

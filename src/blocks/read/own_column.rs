@@ -7,6 +7,7 @@ use parquet::basic::Type as PhysicalType;
 
 use super::batch::{Condition, TraceData as _};
 use super::block_batch::{BlockBatch, PageStrings};
+use super::counts::count_values;
 use super::leaf::{Demand, Piece};
 use super::mask::Mask;
 use super::structure::count;
@@ -28,7 +29,6 @@ impl BlockBatch {
         };
         let leaf = own.leaf;
         let info = self.info(leaf);
-        let ranks = Ranks::of_rows(rank(level), info.max_def);
         let is_int = info.physical == PhysicalType::INT64;
         let structure = self.structure()?;
         let children = self.children(level)?;
@@ -40,8 +40,11 @@ impl BlockBatch {
             column.tables.push(Arc::clone(table));
         }
         for piece in &pieces {
+            if self.is_without_values(leaf, piece)? {
+                continue;
+            }
             let values = self.own_values(leaf, piece)?;
-            let (span, first) = self.own_span(leaf, piece, level, values.len(), &owners)?;
+            let (span, of_values) = self.own_span(leaf, piece, level, values.len(), &owners)?;
             let cells: Vec<AttributeCell> = match (&values, &table) {
                 (OwnValues::Ints(ints), _) => {
                     ints[span.clone()].iter().copied().map(AttributeCell::Int).collect()
@@ -64,16 +67,21 @@ impl BlockBatch {
                     cells
                 }
             };
-            if let Some(first) = first {
-                // Required: a value an owner, in their order.
-                let rows = count(first)..;
-                column.rows.extend(rows.take(cells.len()));
-                column.values.extend_from_slice(&cells);
-                continue;
+            match of_values {
+                Owners::From(first) => {
+                    column.rows.extend((count(first)..).take(cells.len()));
+                    column.values.extend_from_slice(&cells);
+                }
+                Owners::Each(owners) => {
+                    column.rows.extend(owners);
+                    column.values.extend_from_slice(&cells);
+                }
+                Owners::OfLists(ranks) => {
+                    self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
+                        push_run(&mut column, owner, cells.get(shifted(&run, span.start)));
+                    })?;
+                }
             }
-            self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
-                push_run(&mut column, owner, cells.get(shifted(&run, span.start)));
-            })?;
         }
         Ok(Some(column))
     }
@@ -89,7 +97,6 @@ impl BlockBatch {
     ) -> Demand<Mask> {
         let info = self.info(leaf);
         let predicate = &condition.predicate;
-        let ranks = Ranks::of_rows(rank(level), info.max_def);
         let is_int = info.physical == PhysicalType::INT64;
         let mut mask = Mask::none(self.n_rows(level)?);
         if (is_int && predicate.wants_strings())
@@ -108,8 +115,11 @@ impl BlockBatch {
             return Ok(mask);
         }
         for piece in &pieces {
+            if self.is_without_values(leaf, piece)? {
+                continue;
+            }
             let values = self.own_values(leaf, piece)?;
-            let (span, first) = self.own_span(leaf, piece, level, values.len(), &owners)?;
+            let (span, of_values) = self.own_span(leaf, piece, level, values.len(), &owners)?;
             let passes: Vec<bool> = match (&values, verdicts.as_mut()) {
                 (OwnValues::Ints(ints), _) => {
                     ints[span.clone()].iter().map(|v| predicate.test_int(*v)).collect()
@@ -128,21 +138,29 @@ impl BlockBatch {
             if !passes.iter().any(|p| *p) {
                 continue;
             }
-            if let Some(first) = first {
-                for (at, _) in passes.iter().enumerate().filter(|(_, p)| **p) {
-                    if first + at < mask.len() {
-                        mask.set(first + at);
-                    }
+            let mut pass = |owner: usize| {
+                if owner < mask.len() {
+                    mask.set(owner);
                 }
-                continue;
+            };
+            match of_values {
+                Owners::From(first) => {
+                    let passed = passes.iter().enumerate().filter(|(_, p)| **p);
+                    passed.for_each(|(at, _)| pass(first + at));
+                }
+                Owners::Each(owners) => {
+                    let passed = owners.iter().zip(&passes).filter(|(_, p)| **p);
+                    passed.for_each(|(owner, _)| pass(*owner as usize));
+                }
+                Owners::OfLists(ranks) => {
+                    self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
+                        let passed = passes.get(shifted(&run, span.start));
+                        if passed.is_some_and(|run| run.iter().any(|p| *p)) {
+                            pass(owner as usize);
+                        }
+                    })?;
+                }
             }
-            self.window.each_element(leaf, piece, ranks, &owners, |owner, run| {
-                let passed = passes.get(shifted(&run, span.start));
-                let passed = passed.is_some_and(|run| run.iter().any(|p| *p));
-                if passed && (owner as usize) < mask.len() {
-                    mask.set(owner as usize);
-                }
-            })?;
         }
         Ok(mask)
     }
@@ -154,8 +172,7 @@ impl BlockBatch {
         })
     }
 
-    /// The values of a page that lie in the window; with the owner of the first of them if the leaf
-    /// is required and so has a value an owner.
+    /// The values of a page that lie in the window, and whose they are.
     fn own_span(
         &self,
         leaf: LeafIndex,
@@ -163,17 +180,94 @@ impl BlockBatch {
         level: Level,
         n_values: usize,
         owners: impl Fn(usize) -> u32,
-    ) -> Demand<(Range<usize>, Option<usize>)> {
+    ) -> Demand<(Range<usize>, Owners)> {
         let max_def = self.info(leaf).max_def;
         if max_def == rank(level) {
             let (span, first) = self.window.value_span(leaf, piece, level, n_values, owners)?;
-            return Ok((span, Some(first)));
+            return Ok((span, Owners::From(first)));
+        }
+        let first = owners(self.window.local(&piece.rows).start);
+        if self.has_one_value_a_row(leaf, level)
+            && let Some(rows) = self.window.level_rows(level, piece)
+        {
+            let def = self.def_levels(leaf, piece)?;
+            let (start, owners) = owners_of_values(&def, rank(level), max_def, rows, first);
+            let end = start + owners.len();
+            if end <= n_values {
+                return Ok((start..end, Owners::Each(owners)));
+            }
         }
         let ranks = Ranks::of_rows(rank(level), max_def);
         let index = self.window.index(leaf, piece, ranks)?;
         let span = index.values_of(self.window.page_rows(piece));
-        Ok((span.start.min(n_values)..span.end.min(n_values), None))
+        Ok((span.start.min(n_values)..span.end.min(n_values), Owners::OfLists(ranks)))
     }
+
+    /// True if no row of the level has several values in a leaf: its entries are then those of a leaf
+    /// with exactly one a row.
+    fn has_one_value_a_row(&self, leaf: LeafIndex, level: Level) -> bool {
+        let Some(required) = required_leaf(level) else { return false };
+        let entries = |leaf| self.window.block.chunk(self.window.row_group, leaf).num_values();
+        let required = self.window.block.schema.leaf(required).map(|info| entries(info.index));
+        required == Some(entries(leaf))
+    }
+}
+
+/// A leaf with one value for each row of a level.
+fn required_leaf(level: Level) -> Option<&'static str> {
+    match level {
+        Level::Resource => Some("rs.Resource.ServiceName"),
+        Level::Span => Some("rs.ss.Spans.StatusCode"),
+        _ => None,
+    }
+}
+
+/// Whose the values of a page are.
+enum Owners {
+    /// One after the other, from this one on.
+    From(usize),
+    /// One a value.
+    Each(Vec<u32>),
+    /// A list of values has one; its levels tell.
+    OfLists(Ranks),
+}
+
+/// The number of values before the rows `rows` of a level, and the owner of each of their values.
+/// An entry is a row of the level if its definition level says so, and else stands for an empty list.
+fn owners_of_values(
+    def: &[u8],
+    rank: u8,
+    max_def: u8,
+    rows: Range<usize>,
+    first_owner: u32,
+) -> (usize, Vec<u32>) {
+    let (mut entry, mut row, mut value) = (0, 0, 0);
+    while let Some(chunk) = def.get(entry..entry + 128) {
+        let n: u8 = chunk.iter().map(|d| u8::from(*d >= rank)).sum();
+        if row + usize::from(n) > rows.start {
+            break;
+        }
+        row += usize::from(n);
+        value += count_values(chunk, max_def);
+        entry += chunk.len();
+    }
+    let mut rest = def[entry..].iter();
+    while row < rows.start {
+        let Some(def) = rest.next() else { break };
+        row += usize::from(*def >= rank);
+        value += usize::from(*def == max_def);
+    }
+    let mut owners = Vec::new();
+    let mut owner = first_owner;
+    let end = first_owner + count(rows.len());
+    while owner < end {
+        let Some(def) = rest.next() else { break };
+        if *def == max_def {
+            owners.push(owner);
+        }
+        owner += u32::from(*def >= rank);
+    }
+    (value, owners)
 }
 
 /// The values of one page of a column.
@@ -237,5 +331,36 @@ impl<'a> Verdicts<'a> {
             *verdict = 1 + u8::from(self.predicate.test_bytes(self.table.get(code)));
         }
         *verdict == 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_counted_by_definition_levels() {
+        // Rows have levels of 3 and more; 5 is a value; 1 stands for a trace without rows.
+        let def = [5, 3, 1, 4, 5, 5, 3, 2, 5];
+        let rows: Vec<(usize, bool)> =
+            def.iter().filter(|d| **d >= 3).map(|d| *d == 5).enumerate().collect();
+        for start in 0..=rows.len() {
+            for end in start..=rows.len() {
+                let before = rows[..start].iter().filter(|(_, has)| *has).count();
+                let of_rows = rows[start..end].iter().filter(|(_, has)| *has);
+                let expected = of_rows.map(|(row, _)| 100 + count(row - start)).collect();
+                assert_eq!(owners_of_values(&def, 3, 5, start..end, 100), (before, expected));
+            }
+        }
+    }
+
+    #[test]
+    fn owners_far_into_a_page_are_found() {
+        let def: Vec<u8> = (0..1_000).map(|at| [5, 3, 1][at % 3]).collect();
+        for start in [0, 1, 85, 86, 127, 300, 600] {
+            let (before, owners) = owners_of_values(&def, 3, 5, start..start + 4, 0);
+            assert_eq!(before, start.div_ceil(2), "{start}");
+            assert_eq!(owners, if start % 2 == 0 { [0, 2] } else { [1, 3] }, "{start}");
+        }
     }
 }

@@ -125,6 +125,17 @@ pub struct AttributeColumn {
     pub tables: Vec<Arc<StringTable>>,
 }
 
+impl AttributeColumn {
+    /// No rows yet, but room for so many.
+    pub(crate) fn with_capacity(n_rows: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(n_rows),
+            values: Vec::with_capacity(n_rows),
+            ..Self::default()
+        }
+    }
+}
+
 /// The value of one attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AttributeCell {

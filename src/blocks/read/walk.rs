@@ -190,6 +190,11 @@ impl PageIndex {
         self.row_elements[row] as usize..self.row_elements[row + 1] as usize
     }
 
+    /// Elements of some rows of the page that it knows.
+    pub(crate) fn elements_of(&self, rows: Range<usize>) -> Range<usize> {
+        self.row_elements[rows.start] as usize..self.row_elements[rows.end] as usize
+    }
+
     /// Values of an element.
     pub(crate) fn values(&self, element: usize) -> Range<usize> {
         self.element_values[element] as usize..self.element_values[element + 1] as usize
@@ -301,6 +306,15 @@ impl Window {
         Ok(None)
     }
 
+    /// Rows of a level that lie in the window, counted among those of the page, if that is known.
+    pub(crate) fn level_rows(&self, level: Level, piece: &Piece) -> Option<Range<usize>> {
+        let window = self.rows();
+        let first = piece.rows.start.max(window.start);
+        let end = piece.rows.end.min(window.end).max(first);
+        let start = self.known_sum(Counted::Rows(level), piece.rows.start..first)?;
+        Some(start..start + self.known_sum(Counted::Rows(level), first..end)?)
+    }
+
     /// Rows of a page that lie in the window, counted in the page.
     pub(crate) fn page_rows(&self, piece: &Piece) -> Range<usize> {
         let first = self.rows().start.saturating_sub(piece.rows.start) as usize;
@@ -351,11 +365,8 @@ impl Window {
         if level == Level::Trace {
             return Ok((skipped..(skipped + local.len()).min(n_values), first));
         }
-        let before = piece.rows.start..self.rows().start.max(piece.rows.start);
-        let inside = before.end..self.rows().end.min(piece.rows.end).max(before.end);
-        let known = |rows| self.known_sum(Counted::Rows(level), rows);
-        if let (Some(start), Some(n)) = (known(before), known(inside)) {
-            return Ok((start.min(n_values)..(start + n).min(n_values), first));
+        if let Some(rows) = self.level_rows(level, piece) {
+            return Ok((rows.start.min(n_values)..rows.end.min(n_values), first));
         }
         let rows = self.row_values(leaf, piece, rank(level))?;
         let at = |row: usize| rows.get(row).map_or(n_values, |value| *value as usize);

@@ -4,7 +4,7 @@
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
 
-/// The columns a field may be in; for `span:childCount` those it is computed from.
+/// The columns a field may be in; for `span:childCount` those it is computed from if it can be.
 pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
     match &field.name {
         FieldName::Attribute { scope, key } => {
@@ -15,7 +15,7 @@ pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
             }
         }
         FieldName::Intrinsic(Intrinsic::SpanChildCount) => {
-            vec![Column::SpanId, Column::ParentSpanId, Column::Kind]
+            vec![Column::NestedSetLeft, Column::NestedSetParent]
         }
         FieldName::Intrinsic(intrinsic) => intrinsic_column(*intrinsic).into_iter().collect(),
         FieldName::Parent => Vec::new(),

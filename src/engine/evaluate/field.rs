@@ -6,12 +6,11 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use traceql_blocks::model::nested_set::{NestedSet, SpanLink, number_spans};
 use traceql_blocks::read::batch::TraceData;
 use traceql_blocks::read::leaf::Demand;
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::structure::Structure;
-use traceql_blocks::read::values::{ColumnData, ValueRef};
+use traceql_blocks::read::values::ValueRef;
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
 
@@ -33,7 +32,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) structure: Arc<Structure>,
     /// Conditions that are not tested yet: they may hold or not. For narrowing only.
     pub(crate) maybe: Option<&'a dyn Fn(&Column) -> bool>,
-    family: OnceCell<Arc<Vec<NestedSet>>>,
+    pub(super) parents: OnceCell<Arc<Vec<u32>>>,
+    pub(super) child_counts: OnceCell<Arc<Vec<u32>>>,
 }
 
 /// The rows an expression is evaluated on.
@@ -74,7 +74,15 @@ impl Truth {
 impl<'a> Batch<'a> {
     pub(crate) fn new(data: &'a dyn TraceData, program: &'a Program, traces: Mask) -> Demand<Self> {
         let structure = data.structure()?;
-        Ok(Self { data, program, traces, structure, maybe: None, family: OnceCell::new() })
+        Ok(Self {
+            data,
+            program,
+            traces,
+            structure,
+            maybe: None,
+            parents: OnceCell::new(),
+            child_counts: OnceCell::new(),
+        })
     }
 
     pub(crate) fn n_spans(&self) -> usize {
@@ -230,44 +238,6 @@ impl<'a> Batch<'a> {
             .collect()
     }
 
-    /// Parents and child counts from the ids: true where a block's own numbers are not.
-    pub(crate) fn family(&self) -> Demand<Arc<Vec<NestedSet>>> {
-        if let Some(family) = self.family.get() {
-            return Ok(Arc::clone(family));
-        }
-        let ids = self.data.column(&Column::SpanId, &self.traces);
-        let parents = self.data.column(&Column::ParentSpanId, &self.traces);
-        let kinds = self.data.column(&Column::Kind, &self.traces);
-        let (ids, parents, kinds) = (ids?, parents?, kinds?);
-        let mut family = vec![NestedSet::default(); self.n_spans()];
-        for trace in self.traces.ones() {
-            let spans = self.structure.trace_spans.range(trace);
-            let links: Vec<SpanLink<'_>> = spans
-                .clone()
-                .map(|span| SpanLink {
-                    span_id: bytes_of(&ids, span),
-                    parent_span_id: bytes_of(&parents, span),
-                    kind: match kinds.get(span) {
-                        ValueRef::Int(kind) => i32::try_from(kind).unwrap_or(0),
-                        _ => 0,
-                    },
-                })
-                .collect();
-            let base = row_number(spans.start);
-            for (span, mut set) in spans.zip(number_spans(&links)) {
-                set.parent_index = set.parent_index.map(|parent| parent + base);
-                family[span] = set;
-            }
-        }
-        let family = Arc::new(family);
-        Ok(Arc::clone(self.family.get_or_init(|| family)))
-    }
-
-    /// Parent span of each span, [`NONE`] without one.
-    pub(crate) fn parents(&self) -> Demand<Vec<u32>> {
-        Ok(self.family()?.iter().map(|set| set.parent_index.unwrap_or(NONE)).collect())
-    }
-
     pub(crate) fn bool(&self, node: &BoolNode, rows: &Rows) -> Demand<Truth> {
         Ok(match node {
             BoolNode::Constant(true) => Truth::of(Mask::all(rows.n)),
@@ -410,11 +380,11 @@ impl<'a> Batch<'a> {
                 Ok(Mask::from_fn(rows.n, |row| (map[row] == NONE) == *wanted))
             }
             TestKind::ChildCount(predicate) => {
-                let family = self.family()?;
+                let counts = self.child_counts()?;
                 let map = self.map(rows, Level::Span, of_parent)?;
                 Ok(Mask::from_fn(rows.n, |row| {
                     at(map.as_deref(), row)
-                        .is_some_and(|span| predicate.test_int(i64::from(family[span].child_count)))
+                        .is_some_and(|span| predicate.test_int(i64::from(counts[span])))
                 }))
             }
             TestKind::Id { id, predicate } => {
@@ -496,7 +466,7 @@ impl<'a> Batch<'a> {
                 FieldReader::Attribute { data, map }
             }
             FieldName::Intrinsic(Intrinsic::SpanChildCount) => FieldReader::ChildCount {
-                family: self.family()?,
+                counts: self.child_counts()?,
                 map: self.map(rows, Level::Span, of_parent)?,
             },
             FieldName::Intrinsic(intrinsic) => {
@@ -510,13 +480,6 @@ impl<'a> Batch<'a> {
                 }
             }
         })
-    }
-}
-
-fn bytes_of(column: &ColumnData, row: usize) -> &[u8] {
-    match column.get(row) {
-        ValueRef::Bytes(bytes) => bytes,
-        _ => &[],
     }
 }
 

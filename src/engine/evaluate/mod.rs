@@ -4,6 +4,7 @@
 mod children;
 pub(crate) mod columns;
 pub(crate) mod compile;
+mod family;
 pub(crate) mod field;
 pub(crate) mod pipeline;
 mod reader;

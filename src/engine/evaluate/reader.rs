@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use traceql_blocks::model::nested_set::NestedSet;
 use traceql_blocks::read::predicate::{Comparison, Literal, Predicate};
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_language::analyze::ir::{Intrinsic, Static};
@@ -79,7 +78,7 @@ pub(crate) enum FieldReader {
         resources: Option<Vec<u32>>,
     },
     ChildCount {
-        family: Arc<Vec<NestedSet>>,
+        counts: Arc<Vec<u32>>,
         map: Option<Vec<u32>>,
     },
 }
@@ -99,8 +98,9 @@ impl FieldReader {
                     own => Val::attribute(own),
                 }
             }
-            Self::ChildCount { family, map } => at(map.as_deref(), row)
-                .map_or(Val::Nil, |span| Val::Int(i64::from(family[span].child_count))),
+            Self::ChildCount { counts, map } => {
+                at(map.as_deref(), row).map_or(Val::Nil, |span| Val::Int(i64::from(counts[span])))
+            }
             Self::Intrinsic { intrinsic, data, map } => match at(map.as_deref(), row) {
                 Some(row) => intrinsic_value(*intrinsic, data.get(row)),
                 // Read without a comparison these have defaults on spans without events (5.10).

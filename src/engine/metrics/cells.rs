@@ -1,6 +1,8 @@
 //! What has been accumulated per series and interval. A series with spans in few intervals takes
 //! little: a million series of one span each must fit.
 
+use smallvec::SmallVec;
+
 /// What one interval of one series has accumulated. The default holds nothing.
 pub(super) trait Accumulator: Clone + Default + Send {
     /// Adds what another partition found for the same interval of the same series.
@@ -107,8 +109,8 @@ impl Accumulator for Sum {
 #[derive(Clone, Debug)]
 pub(super) enum Cells<A> {
     Dense(Vec<A>),
-    /// By ascending interval.
-    Sparse(Vec<(u32, A)>),
+    /// By ascending interval. Most of many series have one span each.
+    Sparse(SmallVec<[(u32, A); 1]>),
 }
 
 /// A list of pairs pays while it is shorter than this share of the intervals.
@@ -178,7 +180,7 @@ impl<A: Accumulator> Table<A> {
             self.series.push(if dense {
                 Cells::Dense(vec![A::default(); self.n_intervals])
             } else {
-                Cells::Sparse(Vec::new())
+                Cells::Sparse(SmallVec::new())
             });
             self.size_bytes += size_of::<Cells<A>>() + if dense { dense_bytes } else { 0 };
         }
@@ -215,7 +217,8 @@ impl<A: Accumulator> Table<A> {
                 size_of_val(cells.as_slice()) + cells.iter().map(A::heap_bytes).sum::<usize>()
             }
             Cells::Sparse(cells) => {
-                cells.capacity() * size_of::<(u32, A)>()
+                let held_bytes = if cells.spilled() { size_of::<(u32, A)>() } else { 0 };
+                cells.capacity() * held_bytes
                     + cells.iter().map(|(_, cell)| cell.heap_bytes()).sum::<usize>()
             }
         };
@@ -234,7 +237,7 @@ mod tests {
 
     #[test]
     fn series_become_dense_when_that_is_smaller() {
-        let mut cells = Cells::<Count>::Sparse(Vec::new());
+        let mut cells = Cells::<Count>::Sparse(SmallVec::new());
         for interval in [30, 2, 9, 2] {
             cells.slot(interval, 40).0 += 1.0;
         }

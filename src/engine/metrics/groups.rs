@@ -132,6 +132,26 @@ impl Values {
         number
     }
 
+    fn numbers_of_ints(
+        &mut self,
+        kind: IntKind,
+        values: impl Iterator<Item = Option<i64>>,
+    ) -> Vec<u32> {
+        // Neighbours are often equal.
+        let mut last: Option<(i64, u32)> = None;
+        values
+            .map(|value| match (value, last) {
+                (None, _) => MISSING,
+                (Some(value), Some((known, number))) if known == value => number,
+                (Some(value), _) => {
+                    let number = self.number_of_int(kind, value);
+                    last = Some((value, number));
+                    number
+                }
+            })
+            .collect()
+    }
+
     /// Place of a dictionary among the remembered ones.
     fn table(&mut self, table: &Arc<StringTable>) -> usize {
         if let Some(at) = self.tables.iter().position(|(known, _)| Arc::ptr_eq(known, table)) {
@@ -274,27 +294,18 @@ impl Values {
                         return self.numbers_of_strings(strings, rows);
                     }
                     (ColumnData::Int(ints), Some(kind)) if !is_of_event(*intrinsic) => {
-                        let mut last = None;
-                        return rows
-                            .map(|row| {
-                                let Some(value) = row.map(|row| ints[row as usize]) else {
-                                    return MISSING;
-                                };
-                                match last {
-                                    Some((known, number)) if known == value => number,
-                                    _ => {
-                                        let number = self.number_of_int(kind, value);
-                                        last = Some((value, number));
-                                        number
-                                    }
-                                }
-                            })
-                            .collect();
+                        let ints = rows.map(|row| row.map(|row| ints[row as usize]));
+                        return self.numbers_of_ints(kind, ints);
                     }
                     _ => {}
                 }
             }
-            FieldReader::Nil | FieldReader::ChildCount { .. } => {}
+            FieldReader::ChildCount { counts, map } => {
+                let rows = spans.iter().map(|span| mapped(map.as_deref(), *span));
+                let ints = rows.map(|row| row.map(|row| i64::from(counts[row as usize])));
+                return self.numbers_of_ints(IntKind::Number, ints);
+            }
+            FieldReader::Nil => {}
         }
         spans.iter().map(|span| self.number(&reader.get(*span as usize))).collect()
     }

@@ -28,7 +28,7 @@ pub(super) struct AttributeMessage {
     pub(super) sides: Vec<SideMessage>,
 }
 
-/// Counts of the values of one side. Lists of cells lie one after the other, the total's last.
+/// Counts of the values of one side. Lists of cells lie one after the other.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SideMessage {
     /// Places in the list of values.
@@ -44,22 +44,16 @@ pub(super) struct SideMessage {
 }
 
 impl SideMessage {
-    /// Adds the cells of a value, or of the total.
-    pub(super) fn push<'a>(
-        &mut self,
-        value: Option<u32>,
-        cells: impl Iterator<Item = (u32, &'a Count)>,
-    ) {
+    /// Adds the cells of a value.
+    pub(super) fn push<'a>(&mut self, value: u32, cells: impl Iterator<Item = (u32, &'a Count)>) {
         let before = self.intervals.len();
         for (interval, count) in cells {
             self.intervals.push(interval);
             self.counts.push(count.0);
         }
-        if let Some(value) = value {
-            self.values.push(value);
-            let n = self.intervals.len() - before;
-            self.lengths.push(u32::try_from(n).unwrap_or(u32::MAX));
-        }
+        self.values.push(value);
+        let n = self.intervals.len() - before;
+        self.lengths.push(u32::try_from(n).unwrap_or(u32::MAX));
     }
 }
 
@@ -94,7 +88,18 @@ struct Side {
     values: Table<Count>,
     /// Sum over all intervals of each value.
     sums: Vec<f64>,
-    total: Table<Count>,
+}
+
+impl Side {
+    /// Spans that have the attribute, kept values or not.
+    fn totals(&self, n_intervals: usize) -> Samples {
+        let mut totals = vec![0.0; n_intervals];
+        let rows = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        for (interval, count) in (0..rows).flat_map(|row| self.values.cells(row)) {
+            totals[interval as usize] += count.0;
+        }
+        Samples::dense(totals)
+    }
 }
 
 /// Adds partitions up.
@@ -136,7 +141,7 @@ impl CompareMerge {
 
     fn add_attribute(&mut self, message: AttributeMessage) {
         let n = self.axis.n_intervals;
-        let side = || Side { values: Table::new(n), sums: Vec::new(), total: Table::new(n) };
+        let side = || Side { values: Table::new(n), sums: Vec::new() };
         let merged = self.attributes.entry(message.name).or_insert_with(|| Merged {
             values: Vec::new(),
             by_value: HashMap::default(),
@@ -170,7 +175,6 @@ impl CompareMerge {
                 let counted = cells.by_ref().take(length as usize).inspect(|(_, n)| *sum += n.0);
                 side.values.merge(*number, counted);
             }
-            side.total.merge(0, cells);
         }
     }
 
@@ -197,7 +201,7 @@ impl CompareMerge {
                             Label::text(META, *of_totals),
                             Label::text(name.as_str(), "nil"),
                         ],
-                        samples: samples(&side.total, 0),
+                        samples: side.totals(n),
                         exemplars: Vec::new(),
                     });
                 }

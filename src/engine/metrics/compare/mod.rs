@@ -68,7 +68,6 @@ struct Compared {
     values: Values,
     /// By side and value; [`MISSING`] for none.
     series: [Vec<u32>; 2],
-    totals: [u32; 2],
 }
 
 /// Some spans that share a side and an interval, and what they weigh.
@@ -122,7 +121,6 @@ impl Comparer {
             name: name.to_owned(),
             values: Values::default(),
             series: [Vec::new(), Vec::new()],
-            totals: [MISSING; 2],
         });
         self.by_name.insert(name.to_owned(), self.attributes.len() - 1);
         self.attributes.len() - 1
@@ -150,25 +148,17 @@ impl Comparer {
     }
 
     fn add<'a>(&mut self, attribute: usize, found: impl Iterator<Item = (&'a Run, u32)>) {
-        let Compared { series, totals, .. } = &mut self.attributes[attribute];
-        let mut next = || {
-            self.n_series += 1;
-            self.n_series - 1
-        };
+        let series = &mut self.attributes[attribute].series;
         for (run, number) in found.filter(|(_, number)| *number != MISSING) {
-            let side = usize::from(run.side);
-            let (number, of_side) = (number as usize, &mut series[side]);
+            let (number, of_side) = (number as usize, &mut series[usize::from(run.side)]);
             if of_side.len() <= number {
                 of_side.resize(number + 1, MISSING);
             }
             if of_side[number] == MISSING {
-                of_side[number] = next();
-            }
-            if totals[side] == MISSING {
-                totals[side] = next();
+                of_side[number] = self.n_series;
+                self.n_series += 1;
             }
             self.table.cell(of_side[number], run.interval).0 += run.weight;
-            self.table.cell(totals[side], run.interval).0 += run.weight;
         }
     }
 
@@ -177,13 +167,10 @@ impl Comparer {
         let Self { attributes, table, .. } = self;
         wire::encode(attributes.into_iter().map(move |attribute| {
             let values = attribute.values.labels().iter().map(Into::into).collect();
-            let sides = attribute.series.iter().zip(attribute.totals).map(|(series, total)| {
+            let sides = attribute.series.iter().map(|series| {
                 let mut side = SideMessage::default();
                 for (number, series) in (0_u32..).zip(series).filter(|(_, row)| **row != MISSING) {
-                    side.push(Some(number), table.cells(*series));
-                }
-                if total != MISSING {
-                    side.push(None, table.cells(total));
+                    side.push(number, table.cells(*series));
                 }
                 side
             });
