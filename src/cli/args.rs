@@ -58,8 +58,9 @@ Sources:
 pub(crate) struct CommandLine {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Without one, a terminal gets the prompt.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
@@ -96,6 +97,8 @@ pub(crate) enum Command {
     Blocks(BlocksArgs),
     /// Print queries in canonical form
     Fmt(FmtArgs),
+    /// Ask at a prompt: history, completion from the data, commands; as plain `traceql` does
+    Repl(ReplArgs),
     /// Answer Tempo's HTTP queries
     Serve(ServeArgs),
 }
@@ -410,6 +413,25 @@ pub(crate) struct FmtArgs {
     /// Read one JSON string per line, write one verdict per line as JSON
     #[arg(long, conflicts_with = "queries")]
     pub(crate) jsonl: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReplArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Form of answers
+    #[arg(long, short, value_enum, default_value = "auto", value_name = "FORM")]
+    pub(crate) output: QueryFormat,
+    /// Most traces; 0 is all [default: 20]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Do not run ~/.config/traceql/startup.traceql
+    #[arg(long)]
+    pub(crate) no_startup: bool,
+    #[command(flatten)]
+    pub(crate) time: TimeArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Args, Debug)]

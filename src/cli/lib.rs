@@ -5,7 +5,9 @@ mod args;
 mod commands;
 mod diagnostic;
 mod error;
+mod host;
 mod output;
+mod repl;
 mod session;
 mod settings;
 mod supervise;
@@ -13,13 +15,14 @@ mod terminal;
 mod units;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Command, CommandLine};
 use error::{Error, Kind, Result};
+use output::sink::Sink;
 use settings::World;
 use terminal::Terminal;
 
@@ -65,9 +68,15 @@ fn run_with(
         environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     };
     let terminal = Terminal::detect(line.common.color, line.common.quiet, variable);
-    let world =
-        World { environment, now_unix_nanos, terminal, dialect: line.common.dialect.into() };
-    match dispatch(&world, &line.command) {
+    let world = World {
+        environment,
+        now_unix_nanos,
+        terminal,
+        dialect: line.common.dialect.into(),
+        sink: Sink::Stdout,
+        host: None,
+    };
+    match dispatch(&world, &line) {
         Ok(Success::Answered) => ExitCode::SUCCESS,
         Ok(Success::NothingMatched) => ExitCode::from(NOTHING_MATCHED),
         Err(error) => {
@@ -77,7 +86,18 @@ fn run_with(
     }
 }
 
-fn dispatch(world: &World, command: &Command) -> Result<Success> {
+fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
+    let Some(command) = &line.command else {
+        if !io::stdin().is_terminal() || !world.terminal.stdout_is_terminal {
+            return Err(Error::usage("no command given")
+                .hint("`traceql query` asks one question; `traceql --help` lists the commands"));
+        }
+        let plain = CommandLine::parse_from(["traceql", "repl"]).command;
+        let Some(Command::Repl(args)) = &plain else {
+            return Err(Error::usage("no command given"));
+        };
+        return repl::run(world, line.common.color, args);
+    };
     match command {
         Command::Query(args) => commands::query::run(world, args),
         Command::Trace(args) => commands::trace::run(world, args),
@@ -86,6 +106,7 @@ fn dispatch(world: &World, command: &Command) -> Result<Success> {
         Command::Explain(args) => commands::explain::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
         Command::Fmt(args) => commands::fmt::run(world, args),
+        Command::Repl(args) => repl::run(world, line.common.color, args),
         Command::Serve(args) => commands::serve::run(world, args),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct SessionOptions {
 }
 
 /// An engine and what to ask it about.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// Answers queries.
     pub(crate) engine: Engine,
@@ -47,6 +47,11 @@ impl SessionOptions {
             io: io.clone(),
             world: world.clone(),
         })
+    }
+
+    /// What is to be opened: equal for equal options.
+    pub(crate) fn name(&self) -> String {
+        format!("{:?}", (&self.source, &self.tenants))
     }
 
     /// Opens the source and finds out whom to ask.

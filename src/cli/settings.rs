@@ -18,6 +18,8 @@ use crate::args::{
     TraceFormat,
 };
 use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::output::sink::Sink;
 use crate::terminal::Terminal;
 use crate::units;
 
@@ -35,6 +37,10 @@ pub(crate) struct World {
     pub(crate) terminal: Terminal,
     /// The language.
     pub(crate) dialect: Dialect,
+    /// Where answers go.
+    pub(crate) sink: Sink,
+    /// What the commands of a prompt share; `None` for a command by itself.
+    pub(crate) host: Option<Arc<Host>>,
 }
 
 impl From<DialectName> for Dialect {
@@ -51,6 +57,14 @@ impl World {
     pub(crate) fn compile(&self, text: &str) -> Result<TypedQuery> {
         traceql_language::compile(text, self.dialect)
             .map_err(|error| Error::query("query", text, error))
+    }
+
+    /// Writes an answer to where answers go.
+    pub(crate) fn print(
+        &self,
+        write: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>,
+    ) -> Result<()> {
+        self.sink.print(&self.terminal, write)
     }
 
     /// What `auto` means here.

@@ -28,6 +28,8 @@ const BAR_PERIOD: Duration = Duration::from_millis(100);
 pub(crate) struct Runtimes {
     compute: Runtime,
     io: Runtime,
+    /// A second Ctrl-C ends the process. At a prompt each ends one command.
+    exits: bool,
 }
 
 /// How work ended.
@@ -44,6 +46,22 @@ pub(crate) enum Ended<T> {
 impl Runtimes {
     /// Starts the threads. `threads` decode and evaluate.
     pub(crate) fn start(threads: usize) -> Result<Self> {
+        Self::build(threads, true)
+    }
+
+    /// Starts the threads of a prompt, which Ctrl-C never ends.
+    pub(crate) fn start_for_prompt(threads: usize) -> Result<Self> {
+        let runtimes = Self::build(threads, false)?;
+        // Once anyone listens the signal no longer ends the process, not even between commands.
+        drop(runtimes.io.spawn(async {
+            loop {
+                interrupted().await;
+            }
+        }));
+        Ok(runtimes)
+    }
+
+    fn build(threads: usize, exits: bool) -> Result<Self> {
         let failed = |error: io::Error| {
             Error::new(Kind::Failed, format!("cannot start the threads to work with: {error}"))
         };
@@ -55,7 +73,8 @@ impl Runtimes {
                 .build()
                 .map_err(failed)
         };
-        Ok(Self { compute: build(threads, "traceql-compute")?, io: build(1, "traceql-io")? })
+        let (compute, io) = (build(threads, "traceql-compute")?, build(1, "traceql-io")?);
+        Ok(Self { compute, io, exits })
     }
 
     /// Where reads run.
@@ -89,11 +108,26 @@ impl Runtimes {
         });
         task.abort();
         bar.clear();
-        if matches!(ended, Ended::Interrupted) {
+        if self.exits && matches!(ended, Ended::Interrupted) {
             // What was found is still to be printed; who is tired of waiting presses again.
             drop(self.io.spawn(exit_when_interrupted()));
         }
         ended
+    }
+
+    /// Where work goes on in the background.
+    pub(crate) fn compute(&self) -> &Handle {
+        self.compute.handle()
+    }
+
+    /// Waits, unless Ctrl-C comes first; false then.
+    pub(crate) fn wait(&self, duration: Duration) -> bool {
+        self.io.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(duration) => true,
+                () = interrupted() => false,
+            }
+        })
     }
 
     /// Ends the threads without waiting for what they do.

@@ -14,6 +14,7 @@ pub mod analyze;
 pub mod ast;
 pub mod dialect;
 mod display;
+pub mod editor;
 pub mod error;
 mod fold;
 mod lenient;

@@ -18,7 +18,6 @@ use crate::args::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
-use crate::output::to_stdout;
 use crate::session::{self, SessionOptions};
 use crate::settings::{self, World};
 use crate::supervise::Runtimes;
@@ -76,7 +75,7 @@ fn list(world: &World, args: &BlocksListArgs) -> Result<Success> {
     let list = with_blocks(world, &args.source, options, |list, _| async { Ok(list) })?;
     let n_blocks = list.blocks.len() as u64;
     let sheet = list_sheet(&list.blocks);
-    to_stdout(|out| {
+    world.print(|out| {
         if n_blocks == 0 && args.output.output == OutputFormat::Auto {
             return Ok(());
         }
@@ -167,7 +166,7 @@ fn inspect(world: &World, args: &OneBlockArgs) -> Result<Success> {
     let facts = facts(&open);
     let groups = row_groups(&open);
     let format = world.output(args.output.output);
-    to_stdout(|out| match format {
+    world.print(|out| match format {
         OutputFormat::Json | OutputFormat::Ndjson => {
             let meta: serde_json::Value = serde_json::from_slice(&open.block.meta.to_json())?;
             let groups: Vec<_> = groups.objects().collect();
@@ -316,7 +315,7 @@ fn schema(world: &World, args: &OneBlockArgs) -> Result<Success> {
         ]
     });
     let sheet = Sheet { columns, rows: rows.collect() };
-    to_stdout(|out| match world.output(args.output.output) {
+    world.print(|out| match world.output(args.output.output) {
         OutputFormat::Table => sheet.write_wide(out, &world.terminal),
         format => sheet.write(out, format, &world.terminal),
     })?;
@@ -336,7 +335,7 @@ fn verify(world: &World, args: &SomeBlocksArgs) -> Result<Success> {
     })?;
     let sheet = findings_sheet(&reports);
     let format = world.output(args.output.output);
-    to_stdout(|out| match format {
+    world.print(|out| match format {
         // A finding is a sentence; cells would only break it.
         OutputFormat::Auto | OutputFormat::Table | OutputFormat::Wide => {
             let paint = world.terminal.stdout;
@@ -425,7 +424,7 @@ fn analyse(world: &World, args: &SomeBlocksArgs) -> Result<Success> {
         ("Attributes", attributes_sheet(&analysis)),
         ("Services", services_sheet(&analysis)),
     ];
-    to_stdout(|out| match format {
+    world.print(|out| match format {
         OutputFormat::Json => {
             let named = sheets.iter().map(|(title, sheet)| {
                 (title.to_lowercase(), sheet.objects().collect::<serde_json::Value>())

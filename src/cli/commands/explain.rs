@@ -6,7 +6,6 @@ use super::{Asking, whole};
 use crate::Success;
 use crate::args::ExplainArgs;
 use crate::error::{Error, Result};
-use crate::output::to_stdout;
 use crate::settings::{self, World};
 use crate::terminal::HEADING;
 
@@ -29,7 +28,7 @@ pub(crate) fn run(world: &World, args: &ExplainArgs) -> Result<Success> {
         Ok(session.engine.explain(source, tenants, &query, &options, mode).await?)
     });
     let explanation: Explanation = whole(ended)?;
-    to_stdout(|out| {
+    world.print(|out| {
         for (i, (title, body)) in explanation.sections.iter().enumerate() {
             if i > 0 {
                 writeln!(out)?;

@@ -20,6 +20,7 @@ use traceql_language::ir::{FieldExpr, SpansetExpr, Stage};
 use crate::Success;
 use crate::args::{RunArgs, SourceArgs, TimeArgs};
 use crate::error::{Error, Kind, Result};
+use crate::host::Host;
 use crate::session::{Session, SessionOptions};
 use crate::settings::{self, World};
 use crate::supervise::{Ended, Runtimes};
@@ -31,7 +32,7 @@ use crate::units::{format_count, format_duration, format_size, plural};
 pub(crate) struct Asking<'a> {
     world: &'a World,
     run: &'a RunArgs,
-    runtimes: Runtimes,
+    host: Arc<Host>,
     session: SessionOptions,
     timeout: Option<Duration>,
     progress: Arc<Progress>,
@@ -52,9 +53,12 @@ impl<'a> Asking<'a> {
         let timeout = settings::duration("timeout", run.timeout.as_deref())?;
         // A source that is missing is said before threads are started.
         settings::source(source)?;
-        let runtimes = Runtimes::start(options.threads)?;
-        let session = SessionOptions::new(world, source, runtimes.io())?;
-        Ok(Self { world, run, runtimes, session, timeout, progress, options })
+        let host = match &world.host {
+            Some(host) => Arc::clone(host),
+            None => Arc::new(Host::new(Runtimes::start(options.threads)?)),
+        };
+        let session = SessionOptions::new(world, source, host.runtimes.io())?;
+        Ok(Self { world, run, host, session, timeout, progress, options })
     }
 
     /// Opens the source and does the work, supervised.
@@ -63,15 +67,17 @@ impl<'a> Asking<'a> {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send,
     {
-        let session = self.session.clone();
-        let work = async move { work(session.open().await?).await };
-        self.runtimes.supervise(&self.world.terminal, self.timeout, &self.progress, work)
+        let (kept, session) = (Arc::clone(&self.host.kept), self.session.clone());
+        let work = async move { work(kept.session(session).await?).await };
+        self.host.runtimes.supervise(&self.world.terminal, self.timeout, &self.progress, work)
     }
 
     /// Ends the command: what is to be said besides the answer, and the exit code. The answer has
     /// been printed.
     pub(crate) fn finish(self, told: &Told, is_empty: bool, what: &str) -> Result<Success> {
-        self.runtimes.stop();
+        if let Ok(host) = Arc::try_unwrap(self.host) {
+            host.runtimes.stop();
+        }
         let terminal = &self.world.terminal;
         for warning in &told.warnings {
             terminal.warn(warning);

@@ -9,7 +9,6 @@ use crate::Success;
 use crate::args::{OutputFormat, ScopeName, TagsArgs};
 use crate::error::Result;
 use crate::output::sheet::{Cell, Column, Sheet};
-use crate::output::to_stdout;
 use crate::settings::World;
 
 pub(crate) fn run(world: &World, args: &TagsArgs) -> Result<Success> {
@@ -25,7 +24,7 @@ pub(crate) fn run(world: &World, args: &TagsArgs) -> Result<Success> {
         Some(ScopeName::Intrinsic) => {
             // The intrinsics are those of the language; no data is needed to list them.
             let names = TagNames::new();
-            to_stdout(|out| match format {
+            world.print(|out| match format {
                 OutputFormat::Json => {
                     writeln!(out, "{}", json::tag_names_v2_response(&names, true, None))
                 }
@@ -42,7 +41,7 @@ pub(crate) fn run(world: &World, args: &TagsArgs) -> Result<Success> {
         Ok(session.engine.tag_names(source, tenants, &request, &options).await?)
     });
     let (names, told) = split(whole(ended)?);
-    to_stdout(|out| match format {
+    world.print(|out| match format {
         OutputFormat::Json => {
             let body = json::tag_names_v2_response(&names, scope.is_none(), Some(&told.stats));
             writeln!(out, "{body}")

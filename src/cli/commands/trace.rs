@@ -7,7 +7,6 @@ use super::{Asking, split, whole};
 use crate::Success;
 use crate::args::{TraceArgs, TraceFormat};
 use crate::error::Result;
-use crate::output::to_stdout;
 use crate::output::waterfall::Waterfall;
 use crate::settings::{self, World};
 
@@ -25,7 +24,7 @@ pub(crate) fn run(world: &World, args: &TraceArgs) -> Result<Success> {
     if let (Some(trace), true) = (&mut trace, is_shown) {
         trace.separate_shared_ids();
     }
-    to_stdout(|out| match (&trace, format) {
+    world.print(|out| match (&trace, format) {
         (trace, TraceFormat::Json) => {
             let partial = told.partial.as_deref();
             writeln!(out, "{}", json::trace_v2_response(trace.as_ref(), &told.stats, partial))

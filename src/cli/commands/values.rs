@@ -1,6 +1,7 @@
 //! `traceql values`: the distinct values of one field.
 
 use traceql_engine::tags::TagValuesRequest;
+use traceql_language::Dialect;
 use traceql_language::ir::{Field, FieldExpr, SpansetExpr, Stage};
 use traceql_server::api::json;
 
@@ -9,12 +10,11 @@ use crate::Success;
 use crate::args::{OutputFormat, ValuesArgs};
 use crate::error::{Error, Result};
 use crate::output::sheet::{Cell, Column, Sheet};
-use crate::output::to_stdout;
 use crate::settings::World;
 
 pub(crate) fn run(world: &World, args: &ValuesArgs) -> Result<Success> {
     let format = world.output(args.output.output);
-    let field = field(world, &args.field)?;
+    let field = field(&args.field, world.dialect)?;
     let filter = filter(world, args.query.as_deref())?;
     let asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     let options = asking.options.clone();
@@ -24,7 +24,7 @@ pub(crate) fn run(world: &World, args: &ValuesArgs) -> Result<Success> {
         Ok(session.engine.tag_values(source, tenants, &request, &options).await?)
     });
     let (values, told) = split(whole(ended)?);
-    to_stdout(|out| match format {
+    world.print(|out| match format {
         OutputFormat::Json => {
             writeln!(out, "{}", json::tag_values_v2_response(&values, Some(&told.stats)))
         }
@@ -38,14 +38,14 @@ pub(crate) fn run(world: &World, args: &ValuesArgs) -> Result<Success> {
 }
 
 /// Reads a field by itself, with the language's own parser.
-fn field(world: &World, text: &str) -> Result<Field> {
+pub(crate) fn field(text: &str, dialect: Dialect) -> Result<Field> {
     let refuse = || {
         Error::usage(format!("{text:?} is no field"))
             .hint("write an attribute with its scope (resource.service.name, span.x, .x) or an intrinsic (name, status)")
     };
     // `x != nil` is a condition for every field, whatever its type.
-    let query = traceql_language::compile(&format!("{{ {text} != nil }}"), world.dialect)
-        .or_else(|_| traceql_language::compile(&format!("{{ }} | select({text})"), world.dialect))
+    let query = traceql_language::compile(&format!("{{ {text} != nil }}"), dialect)
+        .or_else(|_| traceql_language::compile(&format!("{{ }} | select({text})"), dialect))
         .map_err(|_| refuse())?;
     match query.pipeline.stages.last() {
         Some(Stage::Spanset(SpansetExpr::Filter(FieldExpr::Exists(operand)))) => match &**operand {

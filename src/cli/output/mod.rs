@@ -5,6 +5,7 @@ pub(crate) mod chart;
 pub(crate) mod metrics;
 pub(crate) mod search;
 pub(crate) mod sheet;
+pub(crate) mod sink;
 pub(crate) mod tree;
 pub(crate) mod waterfall;
 

@@ -46,6 +46,26 @@ pub(crate) fn write(
     }
 }
 
+/// The table with the number of its trace before each row.
+pub(crate) fn write_numbered(
+    out: &mut dyn Write,
+    answer: &SearchAnswer,
+    terminal: &Terminal,
+) -> io::Result<()> {
+    if answer.traces.is_empty() {
+        return Ok(());
+    }
+    let width = answer.traces.len().to_string().len();
+    let mut sheet = fitted(answer, usize::from(terminal.width).saturating_sub(width + GAP));
+    let traces = answer.traces.iter().enumerate();
+    let numbers = traces.flat_map(|(at, trace)| std::iter::repeat_n(at + 1, trace.spansets.len()));
+    sheet.columns.insert(0, Column::number("#", "number"));
+    for (row, number) in sheet.rows.iter_mut().zip(numbers) {
+        row.insert(0, Cell::text(number.to_string()).tone(Tone::Key));
+    }
+    sheet.write_wide(out, terminal)
+}
+
 /// The keys of the values that spansets have, in the order of their first appearance.
 fn spanset_keys(answer: &SearchAnswer) -> Vec<&str> {
     let spansets = answer.traces.iter().flat_map(|trace| &trace.spansets);

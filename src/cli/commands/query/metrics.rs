@@ -10,7 +10,6 @@ use crate::args::{QueryArgs, QueryFormat};
 use crate::commands::{Asking, split, whole};
 use crate::error::{Error, Result};
 use crate::output::metrics::MetricsOutput;
-use crate::output::to_stdout;
 use crate::settings::{self, World};
 
 /// Most steps of an axis: eleven days of seconds. A slip of the finger in `--step` is told at once,
@@ -43,7 +42,7 @@ pub(super) fn run(
         expr,
         prometheus_json: args.metrics.prometheus_json,
     };
-    to_stdout(|out| output.write(out, format, &world.terminal))?;
+    world.print(|out| output.write(out, format, &world.terminal))?;
     asking.finish(&told, answer.series.is_empty(), "no series")
 }
 

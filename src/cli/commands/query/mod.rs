@@ -8,6 +8,8 @@ use crate::args::QueryArgs;
 use crate::error::{Error, Result};
 use crate::settings::{self, World};
 
+pub(crate) use search::show;
+
 pub(crate) fn run(world: &World, args: &QueryArgs) -> Result<Success> {
     let (name, text) = settings::query_text(&args.text)?;
     let query = traceql_language::compile(&text, world.dialect)

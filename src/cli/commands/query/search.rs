@@ -10,7 +10,7 @@ use crate::Success;
 use crate::args::{OutputFormat, QueryArgs, QueryFormat};
 use crate::commands::{Asking, Told, split};
 use crate::error::{Error, Result};
-use crate::output::{search, to_stdout};
+use crate::output::search;
 use crate::settings::World;
 use crate::supervise::Ended;
 use crate::units::plural;
@@ -38,9 +38,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     });
     let answer = || lock(&found).take().map_or_else(SearchAnswer::default, Gathered::into_answer);
 
-    let print = |answer: &SearchAnswer, stats: &QueryStats| {
-        to_stdout(|out| search::write(out, answer, stats, format, &world.terminal))
-    };
+    let print = |answer: &SearchAnswer, stats: &QueryStats| print(world, answer, stats, format);
     let error = match ended {
         Ended::Done(result) => {
             let ((), told) = split(result?);
@@ -50,7 +48,9 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
             if for_people && limit > 0 && answer.traces.len() == limit {
                 world.terminal.note(&more(limit, query_wants_newest));
             }
-            return asking.finish(&told, answer.traces.is_empty(), "nothing matched");
+            let is_empty = answer.traces.is_empty();
+            remember(world, answer);
+            return asking.finish(&told, is_empty, "nothing matched");
         }
         Ended::Interrupted => Error::interrupted(),
         Ended::TimedOut(after) => Error::timeout(after),
@@ -58,10 +58,38 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     let answer = answer();
     print(&answer, &QueryStats::default())?;
     let n_found = plural(answer.traces.len() as u64, "trace");
+    let is_empty = answer.traces.is_empty();
+    remember(world, answer);
     // Nothing may pass for an answer that there is nothing.
     let told = Told { partial: Some("stopped".to_owned()), ..Told::default() };
-    drop(asking.finish(&told, answer.traces.is_empty(), ""));
+    drop(asking.finish(&told, is_empty, ""));
     Err(error.note(format!("the answer is partial: {n_found} found so far")))
+}
+
+/// Prints an answer that was found before.
+pub(crate) fn show(world: &World, answer: &SearchAnswer, format: OutputFormat) -> Result<()> {
+    print(world, answer, &QueryStats::default(), world.output(format))
+}
+
+fn print(
+    world: &World,
+    answer: &SearchAnswer,
+    stats: &QueryStats,
+    format: OutputFormat,
+) -> Result<()> {
+    let is_prompt = world.host.is_some();
+    world.print(|out| match format {
+        // At a prompt the next command names a row by its number.
+        OutputFormat::Table if is_prompt => search::write_numbered(out, answer, &world.terminal),
+        format => search::write(out, answer, stats, format, &world.terminal),
+    })
+}
+
+/// Keeps an answer for the next command at a prompt.
+fn remember(world: &World, answer: SearchAnswer) {
+    if let Some(host) = &world.host {
+        host.kept.remember(answer);
+    }
 }
 
 fn for_metrics(format: QueryFormat) -> Error {
