@@ -33,6 +33,14 @@ pub enum Error {
         /// The store's own words.
         reason: String,
     },
+    /// An object could not be written.
+    #[error("cannot write {key}: {reason}")]
+    NotWritten {
+        /// The object's key.
+        key: String,
+        /// The words of the store, or of the library that encodes.
+        reason: String,
+    },
     /// An object is not what its name says.
     #[error("{key} is corrupt{}: expected {expected}, found {found}", at(.bytes.as_ref()))]
     Corrupt {

@@ -91,13 +91,17 @@ impl BloomShard {
     /// Whether the id may have been added. `false` is certain.
     #[must_use]
     pub fn may_contain(&self, id: TraceId) -> bool {
-        let hashes = hashes(id);
-        (0..self.n_locations).all(|i| {
-            let bit = location(hashes, i) % self.n_bits;
+        locations(id, self.n_locations, self.n_bits).all(|bit| {
             let word = usize::try_from(bit / 64).ok().and_then(|word| self.words.get(word));
             word.is_some_and(|word| word & (1 << (bit % 64)) != 0)
         })
     }
+}
+
+/// The bits of an id in its shard.
+pub(crate) fn locations(id: TraceId, n_locations: u64, n_bits: u64) -> impl Iterator<Item = u64> {
+    let hashes = hashes(id);
+    (0..n_locations).map(move |i| location(hashes, i) % n_bits)
 }
 
 /// Location i before the reduction to the number of bits.

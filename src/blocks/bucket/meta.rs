@@ -152,6 +152,51 @@ pub struct DedicatedColumn {
     pub array: bool,
 }
 
+/// `scope.key`, with type and options behind colons as far as they are not the usual.
+impl fmt::Display for DedicatedColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.scope.as_str(), self.name)?;
+        let is_int = self.column_type == DedicatedType::Int;
+        let parts = [(is_int, "int"), (self.blob, "blob"), (self.array, "array")];
+        parts.into_iter().filter(|(set, _)| *set).try_for_each(|(_, part)| write!(f, ":{part}"))
+    }
+}
+
+impl FromStr for DedicatedColumn {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let refuse = |reason: String| Error::Usage {
+            what: "dedicated column",
+            value: text.to_owned(),
+            reason,
+        };
+        let (scope, mut name) = text.split_once('.').ok_or_else(|| {
+            refuse("write scope and key, perhaps with a type: span.db.system, span.n:int".into())
+        })?;
+        let scopes = [DedicatedScope::Resource, DedicatedScope::Span, DedicatedScope::Event];
+        let scope = scopes.into_iter().find(|known| known.as_str() == scope).ok_or_else(|| {
+            refuse(format!("{scope:?} is no scope of them; resource, span and event are"))
+        })?;
+        let (mut column_type, mut blob, mut array) = (DedicatedType::String, false, false);
+        // Keys may hold colons, so only the words that are known are taken off the end.
+        while let Some((key, word)) = name.rsplit_once(':') {
+            match word {
+                "int" => column_type = DedicatedType::Int,
+                "string" => {}
+                "blob" => blob = true,
+                "array" => array = true,
+                _ => break,
+            }
+            name = key;
+        }
+        if name.is_empty() {
+            return Err(refuse("it names no attribute".to_owned()));
+        }
+        Ok(Self { scope, name: name.to_owned(), column_type, blob, array })
+    }
+}
+
 /// Scope of a dedicated column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the scopes of the language")]
@@ -159,6 +204,18 @@ pub enum DedicatedScope {
     Resource,
     Span,
     Event,
+}
+
+impl DedicatedScope {
+    /// The name of the scope.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Span => "span",
+            Self::Event => "event",
+        }
+    }
 }
 
 /// Type of a dedicated column.
@@ -340,9 +397,8 @@ impl From<&DedicatedColumn> for RawDedicatedColumn {
             .collect();
         Self {
             scope: match column.scope {
-                DedicatedScope::Resource => Some("resource".to_owned()),
                 DedicatedScope::Span => None,
-                DedicatedScope::Event => Some("event".to_owned()),
+                scope => Some(scope.as_str().to_owned()),
             },
             name: column.name.clone(),
             column_type: match column.column_type {

@@ -197,3 +197,16 @@ fn overlap_is_judged_to_the_second() {
     assert!(!overlaps(21 * SECOND + 1, 30 * SECOND));
     assert!(overlaps(i64::MIN, i64::MAX));
 }
+
+#[test]
+fn dedicated_columns_are_written_as_people_do() {
+    let parse = |text: &str| text.parse::<DedicatedColumn>();
+    for text in ["span.a", "resource.a.b", "event.aws:region", "span.n:int", "span.x:blob:array"] {
+        assert_eq!(parse(text).unwrap().to_string(), text);
+    }
+    assert_eq!(parse("span.a:string").unwrap().to_string(), "span.a");
+    assert_eq!(parse("event.aws:region").unwrap().name, "aws:region");
+    for bad in ["", "a", "link.a", "span.", "span.:int", ".a"] {
+        assert!(matches!(parse(bad), Err(Error::Usage { .. })), "{bad:?}");
+    }
+}

@@ -39,6 +39,49 @@ pub struct TraceSummary {
     pub service_stats: BTreeMap<String, ServiceStats>,
 }
 
+/// What the trace-level columns say that does not always follow from the spans as they stand: a
+/// trace that was stored before keeps what it had, since its spans may have come in another order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceFields {
+    /// Earliest start, unix nanoseconds; 0 is unknown.
+    pub start_unix_nanos: u64,
+    /// Latest end, unix nanoseconds.
+    pub end_unix_nanos: u64,
+    /// Service of the root span, or `""`.
+    pub root_service_name: String,
+    /// Name of the root span, or `""`.
+    pub root_span_name: String,
+}
+
+impl From<&TraceSummary> for TraceFields {
+    fn from(summary: &TraceSummary) -> Self {
+        Self {
+            start_unix_nanos: summary.start_unix_nanos,
+            end_unix_nanos: summary.end_unix_nanos,
+            root_service_name: summary.root_service_name.clone(),
+            root_span_name: summary.root_span_name.clone(),
+        }
+    }
+}
+
+impl TraceFields {
+    /// Adds what is known of a further copy of the same trace (`blocks.md` 5.4).
+    pub fn combine(&mut self, other: Self) {
+        // A start of 0 is unknown and gives way.
+        self.start_unix_nanos = match (self.start_unix_nanos, other.start_unix_nanos) {
+            (0, start) | (start, 0) => start,
+            (one, two) => one.min(two),
+        };
+        self.end_unix_nanos = self.end_unix_nanos.max(other.end_unix_nanos);
+        if self.root_service_name.is_empty() {
+            self.root_service_name = other.root_service_name;
+        }
+        if self.root_span_name.is_empty() {
+            self.root_span_name = other.root_span_name;
+        }
+    }
+}
+
 /// Numbers of spans of one service in one trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceStats {
@@ -174,6 +217,16 @@ impl Span {
     pub fn duration_nanos(&self) -> u64 {
         self.end_unix_nanos.wrapping_sub(self.start_unix_nanos)
     }
+}
+
+/// Number of the interval of so many seconds that a start lies in (`blocks.md` 4.8). Intervals are
+/// closed on the right, and interval 0 holds a start of 0 as well.
+#[must_use]
+pub fn rounded_start(start_unix_nanos: u64, seconds: u64) -> u32 {
+    let interval = start_unix_nanos.saturating_sub(1) / (seconds * 1_000_000_000);
+    #[expect(clippy::cast_possible_truncation, reason = "the format keeps the low 32 bits")]
+    let interval = interval as u32;
+    interval
 }
 
 fn is_child_by_link(span: &Span, trace: TraceId) -> bool {

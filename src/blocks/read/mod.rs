@@ -27,6 +27,7 @@ pub mod mask;
 pub(crate) mod materialize;
 mod memo;
 pub mod memory;
+pub mod merge;
 pub mod open;
 mod own_column;
 pub(crate) mod page;

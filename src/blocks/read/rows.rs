@@ -16,11 +16,21 @@ use super::open::{OpenBlock, ReadContext};
 use super::values::StringTable;
 use crate::error::{Error, Result};
 use crate::model::Trace;
-use crate::schema::{LeafIndex, LeafInfo};
+use crate::model::trace::TraceFields;
+use crate::schema::{LeafIndex, LeafInfo, Level};
 
 /// How many bytes of a row group, uncompressed, are held as rows at a time when all of its rows are
 /// read one after the other.
 const STEP_BYTES: u64 = 16 << 20;
+
+/// A row of a block: the trace, and what its trace-level columns say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTrace {
+    /// The trace.
+    pub trace: Trace,
+    /// What its trace-level columns say.
+    pub fields: TraceFields,
+}
 
 /// Reads whole rows of one row group. Rows asked for in ascending order share the pages they share.
 #[derive(Debug)]
@@ -44,13 +54,42 @@ impl RowReader {
         self.rows(leaves)?.traces()
     }
 
+    /// The traces of some rows, with what their trace-level columns say.
+    ///
+    /// # Errors
+    /// As [`RowReader::traces`].
+    pub async fn stored_traces(&mut self, rows: Range<u32>) -> Result<Vec<StoredTrace>> {
+        let leaves = self.all_leaves(rows).await?;
+        let rows = self.rows(leaves)?;
+        let level = Level::Trace;
+        let starts = rows.ints("StartTimeUnixNano", level)?.into_iter();
+        let ends = rows.ints("EndTimeUnixNano", level)?.into_iter();
+        let services = rows.texts("RootServiceName", level)?.into_iter();
+        let names = rows.texts("RootSpanName", level)?.into_iter();
+        let fields = starts.zip(ends).zip(services).zip(names);
+        let fields =
+            fields.map(|(((start, end), root_service_name), root_span_name)| TraceFields {
+                start_unix_nanos: start.cast_unsigned(),
+                end_unix_nanos: end.cast_unsigned(),
+                root_service_name,
+                root_span_name,
+            });
+        let traces = rows.traces()?.into_iter().zip(fields);
+        Ok(traces.map(|(trace, fields)| StoredTrace { trace, fields }).collect())
+    }
+
     /// The rows of the row group in steps of bounded size.
     pub fn steps(&self) -> impl Iterator<Item = Range<u32>> + use<> {
+        self.steps_within(STEP_BYTES)
+    }
+
+    /// The rows of the row group in steps of about so many bytes, uncompressed.
+    pub(crate) fn steps_within(&self, step_bytes: u64) -> impl Iterator<Item = Range<u32>> + use<> {
         let block = &self.window.block;
         let n_rows = block.n_rows(self.window.row_group);
         let row_group = block.metadata().row_group(self.window.row_group);
         let n_bytes = u64::try_from(row_group.total_byte_size()).unwrap_or(0);
-        let n_steps = u32::try_from(n_bytes.div_ceil(STEP_BYTES)).unwrap_or(u32::MAX);
+        let n_steps = u32::try_from(n_bytes.div_ceil(step_bytes)).unwrap_or(u32::MAX);
         let step = n_rows.div_ceil(n_steps.max(1)).max(1);
         (0..n_rows.div_ceil(step)).map(move |at| at * step..((at + 1) * step).min(n_rows))
     }

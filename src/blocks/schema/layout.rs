@@ -1,295 +1,338 @@
-//! The leaves that a block's file must have, in order (`blocks.md` 4.2 to 4.5): Tempo addresses
-//! leaves by position. For what checks files; reading goes by path and is more lenient.
+//! The groups and leaves that a block's file must have, in order, and how their values are stored
+//! (`blocks.md` 4.2 to 4.5): Tempo addresses leaves by position. For what writes and checks files;
+//! reading goes by path and is more lenient.
 
-use parquet::basic::Type as PhysicalType;
+use parquet::errors::ParquetError;
+use parquet::schema::types::Type;
 
-use super::WELL_KNOWN;
-use crate::bucket::meta::{BlockMeta, DedicatedScope, DedicatedType, FormatVersion};
+use super::tree::{self, Content, Kind, LeafCompression, LeafEncoding, Node, Shape, Storage};
+use super::{Level, WELL_KNOWN};
+use crate::bucket::meta::{
+    BlockMeta, DedicatedColumn, DedicatedScope, DedicatedType, FormatVersion,
+};
 
-use PhysicalType::{BOOLEAN, BYTE_ARRAY, DOUBLE, INT32, INT64};
+pub use super::tree::ExpectedLeaf;
 
-/// One leaf as the format demands it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpectedLeaf {
-    /// The literal path, steps of lists included.
-    pub path: String,
-    /// Physical type.
-    pub physical: PhysicalType,
-    /// Greatest definition level.
-    pub max_def: i16,
-    /// Greatest repetition level.
-    pub max_rep: i16,
-    /// Whether column chunks may have a dictionary.
-    pub dictionary: bool,
-}
+/// Ids: compressing random bytes gains nothing.
+const IDS: Storage = Storage::new(LeafEncoding::DeltaLengthByteArray, LeafCompression::None);
+/// Texts of which few are equal.
+const TEXTS: Storage = Storage::new(LeafEncoding::DeltaLengthByteArray, LeafCompression::Snappy);
+/// Texts of which many are equal.
+const DICTIONARY: Storage = Storage::new(LeafEncoding::Dictionary, LeafCompression::Snappy);
+/// The same, one a trace.
+const TRACE_DICTIONARY: Storage = Storage::new(LeafEncoding::Dictionary, LeafCompression::None);
+/// Numbers that are near each other.
+const DELTAS: Storage = Storage::new(LeafEncoding::DeltaBinaryPacked, LeafCompression::None);
+/// Numbers that are nearly all 0.
+const ZEROS: Storage = Storage::new(LeafEncoding::DeltaBinaryPacked, LeafCompression::Snappy);
+/// Values of attributes, and truth values, which readers take in no other encoding.
+const PLAIN: Storage = Storage::new(LeafEncoding::Plain, LeafCompression::Snappy);
+/// Dedicated columns with the option `blob`.
+const BLOBS: Storage = Storage {
+    bounds: false,
+    ..Storage::new(LeafEncoding::DeltaLengthByteArray, LeafCompression::Zstd)
+};
+
+/// Spare columns of a type that each scope has: strings before vParquet5.
+pub(crate) const OLD_STRING_CAPACITY: usize = 10;
+/// Strings since vParquet5.
+pub(crate) const STRING_CAPACITY: usize = 20;
+/// Integers since vParquet5.
+pub(crate) const INT_CAPACITY: usize = 5;
 
 /// All leaves of a file whose block has this meta.
 #[must_use]
 pub fn expected_leaves(meta: &BlockMeta) -> Vec<ExpectedLeaf> {
-    let mut layout = Layout { version: meta.version, prefix: String::new(), leaves: Vec::new() };
+    tree::leaves(&layout(meta))
+}
+
+/// The Parquet schema of a file whose block has this meta.
+///
+/// # Errors
+/// Where the Parquet library refuses the schema, which for a known format it does not.
+pub fn message_type(meta: &BlockMeta) -> Result<Type, ParquetError> {
+    tree::message_type(&layout(meta))
+}
+
+fn layout(meta: &BlockMeta) -> Vec<Node> {
+    let mut layout = Layout { version: meta.version, nodes: Vec::new() };
     layout.trace(meta);
-    layout.leaves
+    layout.nodes
 }
 
 struct Layout {
     version: FormatVersion,
-    prefix: String,
-    leaves: Vec<ExpectedLeaf>,
+    nodes: Vec<Node>,
 }
-
-/// Whether a leaf may have a dictionary.
-const DICTIONARY: bool = true;
-const NO_DICTIONARY: bool = false;
 
 impl Layout {
     fn trace(&mut self, meta: &BlockMeta) {
-        let is_v5 = self.version == FormatVersion::VParquet5;
-        self.required("TraceID", BYTE_ARRAY, 0, NO_DICTIONARY);
-        self.required("TraceIDText", BYTE_ARRAY, 0, NO_DICTIONARY);
-        self.numbers(INT64, 0, &["StartTimeUnixNano", "EndTimeUnixNano", "DurationNano"]);
-        self.required("RootServiceName", BYTE_ARRAY, 0, DICTIONARY);
-        self.required("RootSpanName", BYTE_ARRAY, 0, DICTIONARY);
+        self.required("TraceID", Kind::Bytes, IDS);
+        self.required("TraceIDText", Kind::Text, TEXTS);
+        for name in ["StartTimeUnixNano", "EndTimeUnixNano", "DurationNano"] {
+            self.required(name, Kind::U64, DELTAS);
+        }
+        self.required("RootServiceName", Kind::Text, TRACE_DICTIONARY);
+        self.required("RootSpanName", Kind::Text, TRACE_DICTIONARY);
+        let counts = |stats: &mut Self| {
+            stats.required("SpanCount", Kind::U32, DELTAS);
+            stats.required("ErrorCount", Kind::U32, DELTAS);
+        };
         match self.version {
             FormatVersion::VParquet3 => {}
-            FormatVersion::VParquet4 => {
-                self.required("ServiceStats.key_value.key", BYTE_ARRAY, 1, NO_DICTIONARY);
-                self.within("ServiceStats.key_value.value", |stats| {
-                    stats.numbers(INT32, 1, &["SpanCount", "ErrorCount"]);
-                });
-            }
-            FormatVersion::VParquet5 => {
-                self.required("ServiceStats.ServiceName", BYTE_ARRAY, 1, DICTIONARY);
-                self.within("ServiceStats", |stats| {
-                    stats.numbers(INT32, 1, &["SpanCount", "ErrorCount"]);
-                });
-            }
+            FormatVersion::VParquet4 => self.group("ServiceStats", Shape::Map, |stats| {
+                stats.required("key", Kind::Text, IDS);
+                stats.group("value", Shape::Required, counts);
+            }),
+            FormatVersion::VParquet5 => self.group("ServiceStats", Shape::Repeated, |stats| {
+                stats.required("ServiceName", Kind::Text, DICTIONARY);
+                counts(stats);
+            }),
         }
-        self.within_list("rs", |rs| {
-            rs.within("Resource", |resource| resource.resource(meta));
-            rs.within_list("ss", |ss| {
-                ss.within("Scope", Self::scope);
-                ss.within_list("Spans", |span| span.span(meta));
-                if is_v5 {
-                    ss.numbers(INT32, 2, &["SpanCount"]);
+        self.list("rs", |rs| {
+            rs.group("Resource", Shape::Required, |resource| resource.resource(meta));
+            rs.list("ss", |ss| {
+                ss.group("Scope", Shape::Required, Self::scope);
+                ss.list("Spans", |span| span.span(meta));
+                if ss.is_v5() {
+                    ss.required("SpanCount", Kind::I32, DELTAS);
                 }
             });
         });
     }
 
     fn resource(&mut self, meta: &BlockMeta) {
-        match self.version {
-            FormatVersion::VParquet5 => {
-                self.required("ServiceName", BYTE_ARRAY, 1, DICTIONARY);
-                self.attributes(2);
-                self.numbers(INT32, 1, &["DroppedAttributesCount"]);
-            }
-            version => {
-                self.attributes(2);
-                if version == FormatVersion::VParquet4 {
-                    self.numbers(INT32, 1, &["DroppedAttributesCount"]);
-                }
-                self.required("ServiceName", BYTE_ARRAY, 1, DICTIONARY);
-                self.well_known(super::Level::Resource, 1);
-            }
+        if self.is_v5() {
+            self.required("ServiceName", Kind::Text, DICTIONARY);
         }
-        self.dedicated(meta, DedicatedScope::Resource, 1);
+        self.attributes();
+        if self.version != FormatVersion::VParquet3 {
+            self.required("DroppedAttributesCount", Kind::I32, ZEROS);
+        }
+        if !self.is_v5() {
+            self.required("ServiceName", Kind::Text, DICTIONARY);
+            self.well_known(Level::Resource);
+        }
+        self.dedicated(meta, DedicatedScope::Resource);
     }
 
     fn scope(&mut self) {
-        self.required("Name", BYTE_ARRAY, 2, DICTIONARY);
-        self.required("Version", BYTE_ARRAY, 2, DICTIONARY);
+        self.required("Name", Kind::Text, DICTIONARY);
+        self.required("Version", Kind::Text, DICTIONARY);
         if self.version != FormatVersion::VParquet3 {
-            self.attributes(3);
-            self.numbers(INT32, 2, &["DroppedAttributesCount"]);
+            self.attributes();
+            self.required("DroppedAttributesCount", Kind::I32, ZEROS);
         }
     }
 
     fn span(&mut self, meta: &BlockMeta) {
-        let is_v5 = self.version == FormatVersion::VParquet5;
-        self.required("SpanID", BYTE_ARRAY, 3, NO_DICTIONARY);
-        self.required("ParentSpanID", BYTE_ARRAY, 3, NO_DICTIONARY);
-        self.numbers(INT32, 3, &["ParentID", "NestedSetLeft", "NestedSetRight"]);
-        if is_v5 {
-            self.numbers(INT32, 3, &["ChildCount"]);
+        let is_v3 = self.version == FormatVersion::VParquet3;
+        self.required("SpanID", Kind::Bytes, IDS);
+        self.required("ParentSpanID", Kind::Bytes, IDS);
+        for name in ["ParentID", "NestedSetLeft", "NestedSetRight"] {
+            self.required(name, Kind::I32, DELTAS);
         }
-        self.required("Name", BYTE_ARRAY, 3, DICTIONARY);
-        self.numbers(INT64, 3, &["Kind"]);
-        self.required("TraceState", BYTE_ARRAY, 3, NO_DICTIONARY);
-        self.numbers(INT64, 3, &["StartTimeUnixNano", "DurationNano", "StatusCode"]);
-        self.required("StatusMessage", BYTE_ARRAY, 3, NO_DICTIONARY);
-        self.attributes(4);
-        self.numbers(INT32, 3, &["DroppedAttributesCount"]);
-        self.within_list("Events", |event| event.event(meta));
-        self.numbers(INT32, 3, &["DroppedEventsCount"]);
-        if self.version == FormatVersion::VParquet3 {
-            self.required("Links", BYTE_ARRAY, 3, NO_DICTIONARY);
+        if self.is_v5() {
+            self.required("ChildCount", Kind::I32, DELTAS);
+        }
+        self.required("Name", Kind::Text, DICTIONARY);
+        self.required("Kind", Kind::I64, DELTAS);
+        self.required("TraceState", Kind::Text, TEXTS);
+        self.required("StartTimeUnixNano", Kind::U64, DELTAS);
+        self.required("DurationNano", Kind::U64, DELTAS);
+        self.required("StatusCode", Kind::I64, DELTAS);
+        self.required("StatusMessage", Kind::Text, TEXTS);
+        self.attributes();
+        self.required("DroppedAttributesCount", Kind::I32, if is_v3 { PLAIN } else { ZEROS });
+        self.list("Events", |event| event.event(meta));
+        self.required("DroppedEventsCount", Kind::I32, PLAIN);
+        if is_v3 {
+            self.required("Links", Kind::Bytes, TEXTS);
         } else {
-            self.within_list("Links", Self::link);
+            self.list("Links", Self::link);
         }
-        self.numbers(INT32, 3, &["DroppedLinksCount"]);
-        if !is_v5 {
-            self.well_known(super::Level::Span, 3);
+        self.required("DroppedLinksCount", Kind::I32, PLAIN);
+        if !self.is_v5() {
+            self.well_known(Level::Span);
         }
-        self.dedicated(meta, DedicatedScope::Span, 3);
-        if is_v5 {
-            let rounded = [15, 60, 300, 3600].map(|seconds| format!("StartTimeRounded{seconds}"));
-            self.numbers(INT32, 3, &rounded.each_ref().map(String::as_str));
+        self.dedicated(meta, DedicatedScope::Span);
+        if self.is_v5() {
+            for seconds in [15, 60, 300, 3600] {
+                self.required(&format!("StartTimeRounded{seconds}"), Kind::U32, DELTAS);
+            }
         }
     }
 
     fn event(&mut self, meta: &BlockMeta) {
         if self.version == FormatVersion::VParquet3 {
-            self.numbers(INT64, 4, &["TimeUnixNano"]);
-            self.required("Name", BYTE_ARRAY, 4, NO_DICTIONARY);
-            self.within_list("Attrs", |attribute| {
-                attribute.required("Key", BYTE_ARRAY, 5, DICTIONARY);
-                attribute.required("Value", BYTE_ARRAY, 5, NO_DICTIONARY);
+            self.required("TimeUnixNano", Kind::U64, DELTAS);
+            self.required("Name", Kind::Text, TEXTS);
+            self.list("Attrs", |attribute| {
+                attribute.required("Key", Kind::Text, DICTIONARY);
+                attribute.required("Value", Kind::Bytes, TEXTS);
             });
-            self.numbers(INT32, 4, &["DroppedAttributesCount"]);
+            self.required("DroppedAttributesCount", Kind::I32, ZEROS);
             return;
         }
-        self.numbers(INT64, 4, &["TimeSinceStartNano"]);
-        self.required("Name", BYTE_ARRAY, 4, DICTIONARY);
-        self.attributes(5);
-        self.numbers(INT32, 4, &["DroppedAttributesCount"]);
-        if self.version == FormatVersion::VParquet5 {
-            self.dedicated(meta, DedicatedScope::Event, 4);
+        self.required("TimeSinceStartNano", Kind::U64, DELTAS);
+        self.required("Name", Kind::Text, DICTIONARY);
+        self.attributes();
+        self.required("DroppedAttributesCount", Kind::I32, ZEROS);
+        if self.is_v5() {
+            self.dedicated(meta, DedicatedScope::Event);
         }
     }
 
     fn link(&mut self) {
-        self.required("TraceID", BYTE_ARRAY, 4, NO_DICTIONARY);
-        self.required("SpanID", BYTE_ARRAY, 4, NO_DICTIONARY);
-        self.required("TraceState", BYTE_ARRAY, 4, NO_DICTIONARY);
-        self.attributes(5);
-        self.numbers(INT32, 4, &["DroppedAttributesCount"]);
+        self.required("TraceID", Kind::Bytes, IDS);
+        self.required("SpanID", Kind::Bytes, IDS);
+        self.required("TraceState", Kind::Text, TEXTS);
+        self.attributes();
+        self.required("DroppedAttributesCount", Kind::I32, ZEROS);
     }
 
-    /// The attribute list whose elements have this level.
-    fn attributes(&mut self, level: i16) {
+    fn attributes(&mut self) {
         let is_v3 = self.version == FormatVersion::VParquet3;
-        self.within_list("Attrs", |attribute| {
-            attribute.required("Key", BYTE_ARRAY, level, DICTIONARY);
+        self.list("Attrs", |attribute| {
+            attribute.required("Key", Kind::Text, DICTIONARY);
             if is_v3 {
-                attribute.optional("Value", BYTE_ARRAY, level, DICTIONARY);
-                attribute.optional("ValueInt", INT64, level, NO_DICTIONARY);
-                attribute.optional("ValueDouble", DOUBLE, level, NO_DICTIONARY);
-                attribute.optional("ValueBool", BOOLEAN, level, NO_DICTIONARY);
-                attribute.optional("ValueKVList", BYTE_ARRAY, level, NO_DICTIONARY);
-                attribute.optional("ValueArray", BYTE_ARRAY, level, NO_DICTIONARY);
+                attribute.leaf("Value", Shape::Optional, Kind::Text, DICTIONARY);
+                attribute.leaf("ValueInt", Shape::Optional, Kind::I64, PLAIN);
+                attribute.leaf("ValueDouble", Shape::Optional, Kind::F64, PLAIN);
+                attribute.leaf("ValueBool", Shape::Optional, Kind::Bool, PLAIN);
+                attribute.leaf("ValueKVList", Shape::Optional, Kind::Text, TEXTS);
+                attribute.leaf("ValueArray", Shape::Optional, Kind::Text, TEXTS);
                 return;
             }
-            attribute.required("IsArray", BOOLEAN, level, NO_DICTIONARY);
-            attribute.repeated("Value", BYTE_ARRAY, level, DICTIONARY);
-            attribute.repeated("ValueInt", INT64, level, NO_DICTIONARY);
-            attribute.repeated("ValueDouble", DOUBLE, level, NO_DICTIONARY);
-            attribute.repeated("ValueBool", BOOLEAN, level, NO_DICTIONARY);
-            attribute.optional("ValueUnsupported", BYTE_ARRAY, level, NO_DICTIONARY);
+            attribute.required("IsArray", Kind::Bool, PLAIN);
+            attribute.values("Value", Kind::Text, DICTIONARY);
+            attribute.values("ValueInt", Kind::I64, PLAIN);
+            attribute.values("ValueDouble", Kind::F64, PLAIN);
+            attribute.values("ValueBool", Kind::Bool, PLAIN);
+            attribute.leaf("ValueUnsupported", Shape::Optional, Kind::Text, TEXTS);
         });
     }
 
-    fn well_known(&mut self, of: super::Level, level: i16) {
+    fn well_known(&mut self, of: Level) {
         for (_, _, name) in WELL_KNOWN.iter().filter(|column| column.0 == of) {
             if *name == "HttpStatusCode" {
-                self.optional(name, INT64, level, NO_DICTIONARY);
+                self.leaf(name, Shape::Optional, Kind::I64, PLAIN);
             } else {
-                self.optional(name, BYTE_ARRAY, level, DICTIONARY);
+                self.leaf(name, Shape::Optional, Kind::Text, DICTIONARY);
             }
         }
     }
 
-    /// Spare columns of a level: all ten before vParquet5, since then only the assigned ones.
-    fn dedicated(&mut self, meta: &BlockMeta, scope: DedicatedScope, level: i16) {
-        self.within("DedicatedAttributes", |spares| {
-            if spares.version != FormatVersion::VParquet5 {
-                for n in 1..=10 {
-                    spares.optional(&format!("String{n:02}"), BYTE_ARRAY, level, DICTIONARY);
+    /// Spare columns of a level: all ten before vParquet5, since then only the assigned ones; and
+    /// where there are none, no group either.
+    fn dedicated(&mut self, meta: &BlockMeta, scope: DedicatedScope) {
+        let of_type = |wanted: DedicatedType, capacity: usize| {
+            let columns = meta.dedicated_columns.iter();
+            columns
+                .filter(move |c| c.scope == scope && c.column_type == wanted)
+                .take(capacity)
+                .zip(1..)
+        };
+        let is_v5 = self.is_v5();
+        if is_v5 && !meta.dedicated_columns.iter().any(|column| column.scope == scope) {
+            return;
+        }
+        self.group("DedicatedAttributes", Shape::Required, |spares| {
+            if !is_v5 {
+                for n in 1..=OLD_STRING_CAPACITY {
+                    spares.leaf(&spare("String", n), Shape::Optional, Kind::Text, DICTIONARY);
                 }
                 return;
             }
-            let of_type = |wanted: DedicatedType, capacity: usize| {
-                let columns = meta.dedicated_columns.iter();
-                columns
-                    .filter(move |c| c.scope == scope && c.column_type == wanted)
-                    .take(capacity)
-                    .zip(1..)
-            };
-            for (column, n) in of_type(DedicatedType::String, 20) {
-                spares.repeated(&format!("String{n:02}"), BYTE_ARRAY, level, !column.blob);
+            for (column, n) in of_type(DedicatedType::String, STRING_CAPACITY) {
+                let DedicatedColumn { blob, .. } = column;
+                spares.values(
+                    &spare("String", n),
+                    Kind::Text,
+                    if *blob { BLOBS } else { DICTIONARY },
+                );
             }
-            for (_, n) in of_type(DedicatedType::Int, 5) {
-                spares.repeated(&format!("Int{n:02}"), INT64, level, NO_DICTIONARY);
+            for (_, n) in of_type(DedicatedType::Int, INT_CAPACITY) {
+                spares.values(&spare("Int", n), Kind::I64, PLAIN);
             }
         });
     }
 
-    fn within(&mut self, group: &str, leaves: impl FnOnce(&mut Self)) {
-        let outer = self.prefix.len();
-        self.prefix.push_str(group);
-        self.prefix.push('.');
-        leaves(self);
-        self.prefix.truncate(outer);
+    fn is_v5(&self) -> bool {
+        self.version == FormatVersion::VParquet5
+    }
+
+    fn list(&mut self, name: &str, nodes: impl FnOnce(&mut Self)) {
+        let shape = self.list_shape();
+        self.group(name, shape, nodes);
     }
 
     /// Lists are bare repeated groups in vParquet5 and have two groups more before it.
-    fn within_list(&mut self, list: &str, leaves: impl FnOnce(&mut Self)) {
-        if self.version == FormatVersion::VParquet5 {
-            self.within(list, leaves);
-        } else {
-            self.within(&format!("{list}.list.element"), leaves);
-        }
+    fn list_shape(&self) -> Shape {
+        if self.is_v5() { Shape::Repeated } else { Shape::List }
     }
 
-    fn numbers(&mut self, physical: PhysicalType, level: i16, names: &[&str]) {
-        for name in names {
-            self.required(name, physical, level, NO_DICTIONARY);
-        }
+    fn group(&mut self, name: &str, shape: Shape, nodes: impl FnOnce(&mut Self)) {
+        let outer = std::mem::take(&mut self.nodes);
+        nodes(self);
+        let inner = std::mem::replace(&mut self.nodes, outer);
+        self.nodes.push(Node { name: name.to_owned(), shape, content: Content::Group(inner) });
     }
 
-    fn required(&mut self, name: &str, physical: PhysicalType, level: i16, dictionary: bool) {
-        self.leaf(name, physical, (level, level), dictionary);
+    fn required(&mut self, name: &str, kind: Kind, storage: Storage) {
+        self.leaf(name, Shape::Required, kind, storage);
     }
 
-    fn optional(&mut self, name: &str, physical: PhysicalType, level: i16, dictionary: bool) {
-        self.leaf(name, physical, (level + 1, level), dictionary);
+    /// A list of values.
+    fn values(&mut self, name: &str, kind: Kind, storage: Storage) {
+        self.leaf(name, self.list_shape(), kind, storage);
     }
 
-    fn repeated(&mut self, name: &str, physical: PhysicalType, level: i16, dictionary: bool) {
-        let levels = (level + 1, level + 1);
-        if self.version == FormatVersion::VParquet5 {
-            self.leaf(name, physical, levels, dictionary);
-        } else {
-            self.leaf(&format!("{name}.list.element"), physical, levels, dictionary);
-        }
+    fn leaf(&mut self, name: &str, shape: Shape, kind: Kind, storage: Storage) {
+        let content = Content::Leaf(kind, storage);
+        self.nodes.push(Node { name: name.to_owned(), shape, content });
     }
+}
 
-    fn leaf(
-        &mut self,
-        name: &str,
-        physical: PhysicalType,
-        (max_def, max_rep): (i16, i16),
-        dictionary: bool,
-    ) {
-        let path = format!("{}{name}", self.prefix);
-        self.leaves.push(ExpectedLeaf { path, physical, max_def, max_rep, dictionary });
-    }
+/// Name of a spare column.
+fn spare(of_type: &str, n: usize) -> String {
+    format!("{of_type}{n:02}")
 }
 
 #[cfg(test)]
 mod tests {
+    use parquet::basic::{Compression, Encoding};
+
     use super::*;
     use crate::read::fixtures::{all_block_folders, block_in, context};
     use crate::read::open::OpenBlock;
 
+    /// Names, nesting, repetition, types, annotations and field ids. What is left out is a length
+    /// that Tempo's writer gives numbers, where it says nothing.
+    fn print(schema: &Type) -> String {
+        let mut text = Vec::new();
+        parquet::schema::printer::print_schema(&mut text, schema);
+        String::from_utf8(text).unwrap()
+    }
+
     #[tokio::test]
-    async fn every_frozen_block_has_the_leaves_of_its_version() {
+    async fn every_frozen_block_has_the_schema_of_its_version() {
         for folder in all_block_folders() {
             let block = block_in(&folder);
             let open = OpenBlock::open(&block, &context()).await.unwrap();
-            let found: Vec<_> = open
-                .metadata()
-                .file_metadata()
-                .schema_descr()
+            let found = open.metadata().file_metadata().schema_descr();
+            let expect = message_type(&block.meta).unwrap();
+            assert_eq!(print(&expect), print(found.root_schema()), "{}", folder.display());
+            let n_leaves = match block.meta.version {
+                FormatVersion::VParquet3 => 76,
+                FormatVersion::VParquet4 => 103,
+                FormatVersion::VParquet5 => found.num_columns(),
+            };
+            let leaves: Vec<_> = expected_leaves(&block.meta)
+                .into_iter()
+                .map(|leaf| (leaf.path, leaf.kind.physical(), (leaf.max_def, leaf.max_rep)))
+                .collect();
+            let columns: Vec<_> = found
                 .columns()
                 .iter()
                 .map(|c| {
@@ -297,29 +340,38 @@ mod tests {
                     (c.path().string(), c.physical_type(), levels)
                 })
                 .collect();
-            let expect: Vec<_> = expected_leaves(&block.meta)
-                .into_iter()
-                .map(|leaf| (leaf.path, leaf.physical, (leaf.max_def, leaf.max_rep)))
-                .collect();
-            assert_eq!(expect, found, "{}", folder.display());
-            let n_leaves = match block.meta.version {
-                FormatVersion::VParquet3 => 76,
-                FormatVersion::VParquet4 => 103,
-                FormatVersion::VParquet5 => expect.len(),
-            };
-            assert_eq!(found.len(), n_leaves);
+            assert_eq!(leaves, columns, "{}", folder.display());
+            assert_eq!(leaves.len(), n_leaves);
         }
     }
 
     #[tokio::test]
-    async fn only_columns_meant_for_it_have_dictionaries() {
+    async fn frozen_blocks_store_every_leaf_as_expected() {
         for folder in all_block_folders() {
             let block = block_in(&folder);
             let open = OpenBlock::open(&block, &context()).await.unwrap();
             for row_group in open.metadata().row_groups() {
                 for (leaf, chunk) in expected_leaves(&block.meta).iter().zip(row_group.columns()) {
-                    let found = chunk.dictionary_page_offset().is_some();
-                    assert!(leaf.dictionary || !found, "{} in {}", leaf.path, folder.display());
+                    let name = format!("{} in {}", leaf.path, folder.display());
+                    let dictionary = chunk.dictionary_page_offset().is_some();
+                    assert_eq!(leaf.has_dictionary(), dictionary, "{name}");
+                    let encoding = match leaf.storage.encoding {
+                        LeafEncoding::Plain => Encoding::PLAIN,
+                        LeafEncoding::Dictionary => Encoding::RLE_DICTIONARY,
+                        LeafEncoding::DeltaBinaryPacked => Encoding::DELTA_BINARY_PACKED,
+                        LeafEncoding::DeltaLengthByteArray => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+                    };
+                    assert!(chunk.encodings().any(|found| found == encoding), "{name}");
+                    let compression = match chunk.compression() {
+                        Compression::UNCOMPRESSED => LeafCompression::None,
+                        Compression::SNAPPY => LeafCompression::Snappy,
+                        Compression::ZSTD(_) => LeafCompression::Zstd,
+                        other => panic!("{name}: {other}"),
+                    };
+                    assert_eq!(leaf.storage.compression, compression, "{name}");
+                    let statistics = chunk.statistics().unwrap();
+                    let has_bounds = statistics.min_bytes_opt().is_some();
+                    assert!(leaf.storage.bounds || !has_bounds, "{name}");
                 }
             }
         }

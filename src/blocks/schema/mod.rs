@@ -2,6 +2,7 @@
 //! (`blocks.md` section 4). Versions end here: nothing above asks which one a block has.
 
 pub mod layout;
+pub mod tree;
 
 use std::collections::HashMap;
 
@@ -189,6 +190,13 @@ const WELL_KNOWN: [(Level, &str, &str); 11] = [
     (Level::Span, "http.url", "HttpUrl"),
     (Level::Span, "http.status_code", "HttpStatusCode"),
 ];
+
+/// Whether every block of a format has a column for this attribute, whatever its meta says.
+pub(crate) fn has_well_known_column(version: FormatVersion, level: Level, key: &str) -> bool {
+    let is_old = version != FormatVersion::VParquet5;
+    (level, key) == (Level::Resource, "service.name")
+        || is_old && WELL_KNOWN.iter().any(|known| (known.0, known.1) == (level, key))
+}
 
 impl BlockSchema {
     /// Maps the leaves of a file.
@@ -397,8 +405,10 @@ impl BlockSchema {
                 let (name, physical, capacity) = match column.column_type {
                     DedicatedType::String => {
                         n_strings += 1;
-                        let capacity =
-                            if meta.version == FormatVersion::VParquet5 { 20 } else { 10 };
+                        let capacity = match meta.version {
+                            FormatVersion::VParquet5 => layout::STRING_CAPACITY,
+                            _ => layout::OLD_STRING_CAPACITY,
+                        };
                         (
                             format!("String{n_strings:02}"),
                             PhysicalType::BYTE_ARRAY,
@@ -407,7 +417,11 @@ impl BlockSchema {
                     }
                     DedicatedType::Int => {
                         n_ints += 1;
-                        (format!("Int{n_ints:02}"), PhysicalType::INT64, (n_ints, 5))
+                        (
+                            format!("Int{n_ints:02}"),
+                            PhysicalType::INT64,
+                            (n_ints, layout::INT_CAPACITY),
+                        )
                     }
                 };
                 if capacity.0 > capacity.1 {

@@ -29,7 +29,7 @@ pub(super) fn check_leaves(open: &OpenBlock, findings: &mut Findings<'_>) -> boo
         .into_iter()
         .map(|leaf| LeafFacts {
             path: leaf.path,
-            physical: leaf.physical,
+            physical: leaf.kind.physical(),
             levels: (leaf.max_def, leaf.max_rep),
         })
         .collect();
@@ -132,7 +132,7 @@ fn check_chunk(
             "pages without codes",
         );
     }
-    if has_dictionary && leaf.is_some_and(|leaf| !leaf.dictionary) {
+    if has_dictionary && leaf.is_some_and(|leaf| !leaf.has_dictionary()) {
         findings.add_data(
             Rule::Encoding,
             None,

@@ -7,7 +7,7 @@ use super::{Finding, Findings, RowOf, Rule, Severity};
 use crate::bucket::meta::FormatVersion;
 use crate::error::Result;
 use crate::model::nested_set::NestedSet;
-use crate::model::trace::{ServiceStats, TraceSummary};
+use crate::model::trace::{ServiceStats, TraceSummary, rounded_start};
 use crate::model::{Trace, TraceId};
 use crate::read::materialize::Rows;
 use crate::read::open::OpenBlock;
@@ -318,14 +318,6 @@ fn check_computed(
         }
     }
     Ok(())
-}
-
-/// Number of the interval that a start lies in: they are closed on the right.
-fn rounded_start(start_unix_nanos: u64, seconds: u64) -> u32 {
-    let interval = start_unix_nanos.saturating_sub(1) / (seconds * 1_000_000_000);
-    #[expect(clippy::cast_possible_truncation, reason = "the format keeps the low 32 bits")]
-    let interval = interval as u32;
-    interval
 }
 
 fn span_name(trace: &Trace, at: usize) -> String {

@@ -1,4 +1,5 @@
-//! Turning traces into bytes and back where no block is involved in reading: the OpenTelemetry
-//! protocol's forms.
+//! Turning traces into bytes: the OpenTelemetry protocol's forms and Tempo's blocks; and back where
+//! no block is involved in reading.
 
+pub mod block;
 pub mod otlp;

@@ -1,0 +1,240 @@
+//! One leaf of one row group: levels and values gathered for a batch of rows, then encoded and
+//! compressed into pages by the Parquet library's column writer. Knows nothing of traces.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use bytes::Bytes;
+use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::page::PageBuffer;
+use crate::schema::tree::{ExpectedLeaf, Kind};
+
+/// What a dictionary's code takes, about.
+const CODE_BYTES: u64 = 2;
+/// What the length of a byte string takes.
+const LENGTH_BYTES: u64 = 4;
+
+/// A leaf of a row group under construction.
+pub(super) struct LeafColumn {
+    /// `None` if every entry has a value and a row of its own: then no levels are stored.
+    levels: Option<Levels>,
+    max_def: i16,
+    values: Values,
+    writer: ColumnWriter<'static>,
+    pages: PageBuffer,
+    n_bytes: u64,
+}
+
+#[derive(Default)]
+struct Levels {
+    rep: Vec<i16>,
+    def: Vec<i16>,
+}
+
+/// Values that are not encoded yet.
+enum Values {
+    Bool(Vec<bool>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F64(Vec<f64>),
+    /// One after the other, and where each ends.
+    Bytes {
+        data: Vec<u8>,
+        ends: Vec<usize>,
+    },
+    /// Of a leaf with a dictionary: what was seen in this row group is held once, so that the
+    /// library's dictionary does not keep every batch alive that it met a value in.
+    Words {
+        words: Vec<ByteArray>,
+        known: HashSet<Bytes>,
+    },
+}
+
+impl LeafColumn {
+    pub(super) fn new(
+        leaf: &ExpectedLeaf,
+        column: ColumnDescPtr,
+        properties: WriterPropertiesPtr,
+    ) -> Self {
+        let pages = PageBuffer::default();
+        let values = match leaf.kind {
+            Kind::Bool => Values::Bool(Vec::new()),
+            Kind::I32 | Kind::U32 => Values::I32(Vec::new()),
+            Kind::I64 | Kind::U64 => Values::I64(Vec::new()),
+            Kind::F64 => Values::F64(Vec::new()),
+            Kind::Bytes | Kind::Text if leaf.has_dictionary() => {
+                Values::Words { words: Vec::new(), known: HashSet::new() }
+            }
+            Kind::Bytes | Kind::Text => Values::Bytes { data: Vec::new(), ends: Vec::new() },
+        };
+        Self {
+            levels: (leaf.max_def > 0).then(Levels::default),
+            max_def: leaf.max_def,
+            values,
+            writer: get_column_writer(column, properties, Box::new(pages.clone())),
+            pages,
+            n_bytes: 0,
+        }
+    }
+
+    /// Bytes of everything given so far once encoded, but not compressed; an estimate.
+    pub(super) fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// An entry without value: an ancestor of this definition level has no elements.
+    pub(super) fn absent(&mut self, rep: i16, def: i16) {
+        debug_assert!(def < self.max_def, "an absent value has a smaller definition level");
+        if let Some(levels) = &mut self.levels {
+            levels.rep.push(rep);
+            levels.def.push(def);
+        }
+    }
+
+    fn present(&mut self, rep: i16) {
+        if let Some(levels) = &mut self.levels {
+            levels.rep.push(rep);
+            levels.def.push(self.max_def);
+        }
+    }
+
+    /// Adds a truth value; like its siblings it must be called for leaves of its type alone.
+    pub(super) fn bool(&mut self, rep: i16, value: bool) {
+        self.present(rep);
+        if let Values::Bool(values) = &mut self.values {
+            values.push(value);
+            self.n_bytes += u64::from(values.len() % 8 == 0);
+        }
+    }
+
+    pub(super) fn i32(&mut self, rep: i16, value: i32) {
+        self.present(rep);
+        if let Values::I32(values) = &mut self.values {
+            values.push(value);
+            self.n_bytes += 4;
+        }
+    }
+
+    /// An unsigned number, stored in the bits of a signed one.
+    pub(super) fn u32(&mut self, rep: i16, value: u32) {
+        self.i32(rep, value.cast_signed());
+    }
+
+    pub(super) fn i64(&mut self, rep: i16, value: i64) {
+        self.present(rep);
+        if let Values::I64(values) = &mut self.values {
+            values.push(value);
+            self.n_bytes += 8;
+        }
+    }
+
+    /// An unsigned number, stored in the bits of a signed one.
+    pub(super) fn u64(&mut self, rep: i16, value: u64) {
+        self.i64(rep, value.cast_signed());
+    }
+
+    pub(super) fn f64(&mut self, rep: i16, value: f64) {
+        self.present(rep);
+        if let Values::F64(values) = &mut self.values {
+            values.push(value);
+            self.n_bytes += 8;
+        }
+    }
+
+    pub(super) fn bytes(&mut self, rep: i16, value: &[u8]) {
+        self.present(rep);
+        match &mut self.values {
+            Values::Bytes { data, ends } => {
+                data.extend_from_slice(value);
+                ends.push(data.len());
+                self.n_bytes += LENGTH_BYTES + value.len() as u64;
+            }
+            Values::Words { words, known } => {
+                let word = match known.get(value) {
+                    Some(word) => word.clone(),
+                    None => {
+                        let word = Bytes::copy_from_slice(value);
+                        known.insert(word.clone());
+                        self.n_bytes += LENGTH_BYTES + value.len() as u64;
+                        word
+                    }
+                };
+                words.push(word.into());
+                self.n_bytes += CODE_BYTES;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn text(&mut self, rep: i16, value: &str) {
+        self.bytes(rep, value.as_bytes());
+    }
+
+    /// Encodes what has been gathered. Only whole rows may have been.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let (def, rep) = match &self.levels {
+            Some(levels) => (Some(levels.def.as_slice()), Some(levels.rep.as_slice())),
+            None => (None, None),
+        };
+        match (&mut self.writer, &mut self.values) {
+            (ColumnWriter::BoolColumnWriter(writer), Values::Bool(values)) => {
+                writer.write_batch(values, def, rep)?;
+                values.clear();
+            }
+            (ColumnWriter::Int32ColumnWriter(writer), Values::I32(values)) => {
+                writer.write_batch(values, def, rep)?;
+                values.clear();
+            }
+            (ColumnWriter::Int64ColumnWriter(writer), Values::I64(values)) => {
+                writer.write_batch(values, def, rep)?;
+                values.clear();
+            }
+            (ColumnWriter::DoubleColumnWriter(writer), Values::F64(values)) => {
+                writer.write_batch(values, def, rep)?;
+                values.clear();
+            }
+            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Bytes { data, ends }) => {
+                let data = Bytes::from(std::mem::take(data));
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let values: Vec<ByteArray> = starts
+                    .zip(ends.iter())
+                    .map(|(start, end)| data.slice(start..*end).into())
+                    .collect();
+                writer.write_batch(&values, def, rep)?;
+                ends.clear();
+            }
+            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Words { words, .. }) => {
+                writer.write_batch(words, def, rep)?;
+                words.clear();
+            }
+            _ => {
+                return Err(ParquetError::General(
+                    "the schema and the layout differ in the type of a leaf".to_owned(),
+                ));
+            }
+        }
+        if let Some(levels) = &mut self.levels {
+            levels.rep.clear();
+            levels.def.clear();
+        }
+        Ok(())
+    }
+
+    /// Ends the column chunk: its pages, and what the footer says of them.
+    pub(super) fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+        self.flush()?;
+        let closed = self.writer.close()?;
+        Ok((self.pages.take(), closed))
+    }
+}
+
+impl fmt::Debug for LeafColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeafColumn").field("n_bytes", &self.n_bytes).finish_non_exhaustive()
+    }
+}

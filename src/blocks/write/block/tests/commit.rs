@@ -1,0 +1,169 @@
+//! The order in which objects appear, and what is left when something fails on the way.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use futures::stream::BoxStream;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::error::Error;
+use crate::model::{ResourceSpans, ScopeSpans, Span, TraceId};
+
+/// A store in memory that notes what is put into it, and refuses one object.
+#[derive(Debug)]
+struct Noting {
+    inner: InMemory,
+    put: Mutex<Vec<String>>,
+    refused: Option<&'static str>,
+}
+
+impl std::fmt::Display for Noting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Noting")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Noting {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let name = location.filename().unwrap_or_default();
+        if self.refused == Some(name) {
+            let source = "the disk is full".into();
+            return Err(object_store::Error::Generic { store: "Noting", source });
+        }
+        self.put.lock().push(name.to_owned());
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn store(refused: Option<&'static str>) -> Arc<Noting> {
+    Arc::new(Noting { inner: InMemory::new(), put: Mutex::default(), refused })
+}
+
+async fn keys(store: &Noting) -> Vec<String> {
+    let objects: Vec<_> = store.list(None).try_collect().await.unwrap();
+    objects.iter().map(|object| object.location.filename().unwrap().to_owned()).collect()
+}
+
+fn trace(id: u8) -> Trace {
+    let span = Span { span_id: vec![id; 8], name: "n".into(), ..Span::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    Trace { id: TraceId::from_bytes(&[id]), resource_spans }
+}
+
+async fn writer(store: &Arc<Noting>) -> BlockWriter {
+    let place = place_in(Arc::clone(store) as Arc<dyn ObjectStore>, "t");
+    let mut writer = BlockWriter::new(place, BlockSettings::default()).unwrap();
+    writer.write(&trace(1)).await.unwrap();
+    writer.write(&trace(2)).await.unwrap();
+    writer
+}
+
+#[tokio::test]
+async fn the_meta_comes_last() {
+    let store = store(None);
+    let prepared = writer(&store).await.prepare().await.unwrap().unwrap();
+    assert_eq!(*store.put.lock(), ["data.parquet", "bloom-0", "index"]);
+    let written = prepared.commit().await.unwrap();
+    assert_eq!(store.put.lock().last().unwrap(), "meta.json");
+    assert_eq!((written.meta.total_objects, written.span_count), (2, 2));
+    verify(&block_at(&place_in(Arc::clone(&store) as _, "t"), &written)).await;
+
+    // Its id is taken now, and what is there stays.
+    let error = writer(&store).await.finish().await.unwrap_err();
+    assert!(
+        matches!(&error, Error::NotWritten { key, .. } if key.ends_with("/meta.json")),
+        "{error}"
+    );
+    assert_eq!(keys(&store).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_failure_leaves_nothing_behind() {
+    for refused in ["data.parquet", "bloom-0", "index"] {
+        let store = store(Some(refused));
+        let error = writer(&store).await.finish().await.unwrap_err();
+        let expect = format!("{refused}: Generic Noting error: the disk is full");
+        assert!(error.to_string().starts_with("cannot write memory:t/"), "{error}");
+        assert!(error.to_string().ends_with(&expect), "{error}");
+        assert_eq!(keys(&store).await, [] as [String; 0], "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_given_up_leaves_nothing_behind() {
+    let store = store(None);
+    writer(&store).await.abort().await;
+    assert_eq!(keys(&store).await, [] as [String; 0]);
+    writer(&store).await.prepare().await.unwrap().unwrap().discard().await;
+    assert_eq!(keys(&store).await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn no_traces_make_no_block() {
+    let store = store(None);
+    let place = place_in(Arc::clone(&store) as _, "t");
+    let writer = BlockWriter::new(place, BlockSettings::default()).unwrap();
+    assert_eq!(writer.finish().await.unwrap(), None);
+    assert_eq!(keys(&store).await, [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn ids_out_of_order_are_refused() {
+    let store = store(None);
+    for id in [1, 2] {
+        let error = writer(&store).await.write(&trace(id)).await.unwrap_err();
+        assert!(matches!(&error, Error::Usage { what: "trace", .. }), "{error}");
+    }
+    let place = BlockPlace { block_id: Uuid::nil(), ..place_in(Arc::clone(&store) as _, "t") };
+    let error = BlockWriter::new(place, BlockSettings::default()).unwrap_err();
+    assert!(matches!(&error, Error::Usage { what: "block id", .. }), "{error}");
+}
