@@ -45,6 +45,7 @@ fn help_of_every_command() {
             &["blocks", "-h"],
             &["blocks", "list", "-h"],
             &["blocks", "verify", "-h"],
+            &["convert", "-h"],
             &["fmt", "-h"],
             &["serve", "-h"],
         ],

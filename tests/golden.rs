@@ -1,6 +1,8 @@
 //! Recorded answers over the web shop (`testdata/README.md`): the naive evaluator gives them on
 //! every format version, which is what makes it fit to judge the engine; and so does the engine.
 
+use std::path::Path;
+
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::store::SourceOptions;
 use traceql_blocks::bucket::tenant::TenantId;
@@ -11,7 +13,7 @@ use traceql_language::analyze::ir::TypedQuery;
 
 use crate::support::evaluate::metrics::{Axis, When};
 use crate::support::series::{self, Shown};
-use crate::support::{data_set, evaluate, golden, golden_metrics, stored};
+use crate::support::{binary, data_set, evaluate, golden, golden_metrics, stored};
 
 /// Searches that the reference answers and vParquet3 can answer too.
 const FEWEST_ANSWERS: usize = 128;
@@ -58,9 +60,8 @@ async fn evaluator_agrees(tenant: &str) {
     .await;
 }
 
-/// The engine over the blocks.
-async fn engine_agrees(tenant: &str) {
-    let bucket = golden::testdata("blocks/shop");
+/// The engine over the blocks of a bucket.
+async fn engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];
@@ -112,9 +113,8 @@ async fn metrics_evaluator_agrees(tenant: &str) {
     .await;
 }
 
-/// The engine's metrics over the blocks.
-async fn metrics_engine_agrees(tenant: &str) {
-    let bucket = golden::testdata("blocks/shop");
+/// The engine's metrics over the blocks of a bucket.
+async fn metrics_engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];
@@ -149,17 +149,17 @@ async fn evaluator_agrees_on_vparquet3() {
 
 #[tokio::test]
 async fn engine_agrees_on_vparquet5() {
-    engine_agrees("shop5").await;
+    engine_agrees(&golden::testdata("blocks/shop"), "shop5").await;
 }
 
 #[tokio::test]
 async fn engine_agrees_on_vparquet4() {
-    engine_agrees("shop4").await;
+    engine_agrees(&golden::testdata("blocks/shop"), "shop4").await;
 }
 
 #[tokio::test]
 async fn engine_agrees_on_vparquet3() {
-    engine_agrees("shop3").await;
+    engine_agrees(&golden::testdata("blocks/shop"), "shop3").await;
 }
 
 #[tokio::test]
@@ -179,15 +179,38 @@ async fn metrics_evaluator_agrees_on_vparquet3() {
 
 #[tokio::test]
 async fn metrics_engine_agrees_on_vparquet5() {
-    metrics_engine_agrees("shop5").await;
+    metrics_engine_agrees(&golden::testdata("blocks/shop"), "shop5").await;
 }
 
 #[tokio::test]
 async fn metrics_engine_agrees_on_vparquet4() {
-    metrics_engine_agrees("shop4").await;
+    metrics_engine_agrees(&golden::testdata("blocks/shop"), "shop4").await;
 }
 
 #[tokio::test]
 async fn metrics_engine_agrees_on_vparquet3() {
-    metrics_engine_agrees("shop3").await;
+    metrics_engine_agrees(&golden::testdata("blocks/shop"), "shop3").await;
+}
+
+/// Blocks that we write of Tempo's, in the other format, give the same answers as Tempo's own.
+async fn answers_agree_on_blocks_of_ours(tenant: &str, format: &str) {
+    let folder = tempfile::tempdir().expect("a folder for the bucket");
+    let shop = golden::testdata("blocks/shop");
+    let [from, to] = [&shop, folder.path()].map(|path| path.to_str().expect("a readable path"));
+    let output = binary::run(&[
+        "convert", "--source", from, "--tenant", tenant, "--out", to, "--format", format,
+    ]);
+    assert!(output.status.success(), "{}", binary::stderr(&output));
+    engine_agrees(folder.path(), tenant).await;
+    metrics_engine_agrees(folder.path(), tenant).await;
+}
+
+#[tokio::test]
+async fn answers_agree_on_vparquet5_of_ours() {
+    answers_agree_on_blocks_of_ours("shop4", "vparquet5").await;
+}
+
+#[tokio::test]
+async fn answers_agree_on_vparquet4_of_ours() {
+    answers_agree_on_blocks_of_ours("shop5", "vparquet4").await;
 }

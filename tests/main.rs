@@ -2,6 +2,7 @@
 //! `tidy` fails if one is forgotten.
 
 mod cli;
+mod convert;
 mod evaluator;
 mod golden;
 mod memory;

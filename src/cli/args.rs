@@ -95,6 +95,11 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Look at blocks as such
     Blocks(BlocksArgs),
+    /// Write traces into new blocks: of another format, several into one, or from OTLP
+    #[command(after_help = "Examples:\n  \
+                      traceql convert --source traces.otlp.json --out ./bucket\n  \
+                      traceql convert --source s3://old/tempo --tenant acme --out s3://new --format vparquet4")]
+    Convert(ConvertArgs),
     /// Print queries in canonical form
     Fmt(FmtArgs),
     /// Ask at a prompt: history, completion from the data, commands; as plain `traceql` does
@@ -406,6 +411,39 @@ pub(crate) struct SomeBlocksArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct ConvertArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Where the blocks go: a folder of tenants, or s3://, gs://, az://
+    #[arg(long, value_name = "URL")]
+    pub(crate) out: String,
+    /// Tenant of the new blocks [default: the source's]
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) out_tenant: Option<String>,
+    /// Format of the new blocks
+    #[arg(long, value_enum, default_value = "vparquet5", value_name = "FORMAT")]
+    pub(crate) format: BlockFormat,
+    /// An attribute to give a column: scope.key[:int][:blob][:array], several times; `none` for none
+    /// [default: the columns of the source's blocks if they are of this format, or else Tempo's]
+    #[arg(long = "dedicated-column", value_name = "ATTRIBUTE")]
+    pub(crate) dedicated_columns: Vec<String>,
+    /// Size of a row group, not compressed [default: 100MB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) row_group_size: Option<String>,
+    /// Size from which a block is ended and another begun [default: 100GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_block_size: Option<String>,
+    /// Write the tenant's index too; one that is there is always brought up to date
+    #[arg(long)]
+    pub(crate) tenant_index: bool,
+    /// Memory for an OTLP file, which is held whole: 256MiB, 1GB [default: 512MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct FmtArgs {
     /// Queries; none reads one from standard input
     #[arg(value_name = "QUERY")]
@@ -502,6 +540,15 @@ pub(crate) enum DialectName {
     Default,
     /// Exactly Tempo 3.x
     Tempo,
+}
+
+/// Formats of blocks that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BlockFormat {
+    /// What Tempo 3 writes
+    Vparquet5,
+    /// The format before it
+    Vparquet4,
 }
 
 /// When to use colour.

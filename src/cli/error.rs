@@ -228,6 +228,8 @@ impl From<traceql_blocks::Error> for Error {
                 .hint("--skip-unreadable leaves such blocks out and says so"),
             Blocks::Unsupported { .. } => Self::new(Kind::UnsupportedBlock, message)
                 .hint("--skip-unreadable leaves such blocks out and says so"),
+            Blocks::NotWritten { .. } => Self::new(Kind::Failed, message)
+                .hint("check that there is room, and that the destination may be written to"),
             Blocks::Usage { .. } => Self::usage(message),
             _ => Self::new(Kind::Failed, message),
         }

@@ -271,7 +271,12 @@ pub(crate) fn threads(asked: Option<std::num::NonZeroUsize>) -> usize {
 
 /// A memory limit.
 pub(crate) fn memory(text: Option<&str>) -> Result<Option<usize>> {
-    text.map(|text| units::parse_size(text).map_err(|e| wrong("memory", &e))).transpose()
+    size("memory", text)
+}
+
+/// A size option.
+pub(crate) fn size(option: &str, text: Option<&str>) -> Result<Option<usize>> {
+    text.map(|text| units::parse_size(text).map_err(|e| wrong(option, &e))).transpose()
 }
 
 /// A duration option.

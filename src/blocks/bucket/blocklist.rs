@@ -34,7 +34,7 @@ pub const MAX_INDEX_AGE_NANOS: i64 = 15 * 60 * 1_000_000_000;
 pub(super) const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Metas read at once.
-const CONCURRENT_METAS: usize = 32;
+pub(super) const CONCURRENT_METAS: usize = 32;
 
 /// How to make a blocklist.
 #[derive(Clone, Copy, Debug, Default)]

@@ -446,6 +446,11 @@ impl Time {
         )
     }
 
+    /// Seconds since the epoch, and the nanoseconds that follow.
+    pub(super) fn parts(self) -> (i64, i32) {
+        (self.0.as_second(), self.0.subsec_nanosecond())
+    }
+
     /// `None` if the parts name no instant of the years -9999 to 9999.
     pub(super) fn from_parts(seconds: i64, nanos: i32) -> Option<Self> {
         jiff::Timestamp::new(seconds, nanos).ok().map(Self)

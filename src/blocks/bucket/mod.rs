@@ -3,7 +3,9 @@
 pub mod blocklist;
 pub mod bloom;
 pub mod counting;
+pub mod destination;
 mod fetch;
+mod index_forms;
 mod kept;
 mod lone;
 pub mod meta;
@@ -16,6 +18,7 @@ pub mod store;
 pub mod tenant;
 mod tenant_index;
 pub mod url;
+pub mod write_index;
 
 use std::sync::Arc;
 

@@ -2,12 +2,11 @@
 //! compressed protobuf or as gzip compressed JSON.
 
 use object_store::path::Path;
-use prost::Message;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use prost::Message as _;
 
 use super::{
     fetch::{At, gunzip, unzstd},
+    index_forms::{JsonIndex, ProtoIndex, ProtoMeta, time},
     meta::{RawMeta, Time},
     path::{TENANT_INDEX_JSON, TENANT_INDEX_PROTOBUF, child},
 };
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 /// Largest tenant index read, before and after decompression: a million blocks' worth.
 const MAX_INDEX_BYTES: u64 = 1 << 30;
 
-/// Contents of a tenant index.
+/// Contents of a tenant index, as far as readers ask for them.
 #[derive(Clone, Debug)]
 pub(super) struct TenantIndex {
     /// When it was written, if it says so.
@@ -42,7 +41,7 @@ impl TenantIndex {
         Ok(None)
     }
 
-    fn parse_protobuf(key: &str, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse_protobuf(key: &str, bytes: &[u8]) -> Result<Self> {
         let bytes = unzstd(key, bytes, MAX_INDEX_BYTES)?;
         let index = ProtoIndex::decode(bytes.as_slice())
             .map_err(|e| Error::corrupt(key, None, "a tenant index in protobuf", e.to_string()))?;
@@ -56,122 +55,14 @@ impl TenantIndex {
         })
     }
 
-    fn parse_json(key: &str, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn parse_json(key: &str, bytes: &[u8]) -> Result<Self> {
         let bytes = gunzip(key, bytes, MAX_INDEX_BYTES)?;
         let index: JsonIndex = serde_json::from_slice(&bytes)
             .map_err(|e| Error::corrupt(key, None, "a tenant index in JSON", e.to_string()))?;
         Ok(Self {
             created_unix_nanos: index.created_at.map(Time::unix_nanos),
             live: index.meta.unwrap_or_default(),
-            compacted: index.compacted.unwrap_or_default(),
-        })
-    }
-}
-
-/// The JSON form. Elements of `compacted` carry a `compactedTime` beside the members of a meta; as
-/// queries read live blocks only, nothing here asks for it.
-#[derive(Debug, Deserialize, Serialize)]
-struct JsonIndex {
-    #[serde(default)]
-    created_at: Option<Time>,
-    #[serde(default)]
-    meta: Option<Vec<RawMeta>>,
-    #[serde(default)]
-    compacted: Option<Vec<RawMeta>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProtoIndex {
-    #[prost(message, optional, tag = "1")]
-    created_at: Option<ProtoTime>,
-    #[prost(message, repeated, tag = "2")]
-    meta: Vec<ProtoMeta>,
-    #[prost(message, repeated, tag = "3")]
-    compacted: Vec<ProtoCompactedMeta>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProtoCompactedMeta {
-    #[prost(message, optional, tag = "1")]
-    meta: Option<ProtoMeta>,
-    #[prost(message, optional, tag = "2")]
-    compacted_time: Option<ProtoTime>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProtoMeta {
-    #[prost(string, tag = "1")]
-    format: String,
-    #[prost(bytes = "vec", tag = "2")]
-    block_id: Vec<u8>,
-    #[prost(string, tag = "5")]
-    tenant: String,
-    #[prost(message, optional, tag = "6")]
-    start_time: Option<ProtoTime>,
-    #[prost(message, optional, tag = "7")]
-    end_time: Option<ProtoTime>,
-    #[prost(int64, tag = "8")]
-    total_objects: i64,
-    #[prost(uint64, tag = "9")]
-    size: u64,
-    #[prost(uint32, tag = "10")]
-    compaction_level: u32,
-    #[prost(uint32, tag = "12")]
-    index_page_size: u32,
-    #[prost(uint32, tag = "13")]
-    total_records: u32,
-    #[prost(uint32, tag = "15")]
-    bloom_shards: u32,
-    #[prost(uint32, tag = "16")]
-    footer_size: u32,
-    /// The JSON text of the array, as in `meta.json`.
-    #[prost(bytes = "vec", tag = "17")]
-    dedicated_columns: Vec<u8>,
-    #[prost(uint32, tag = "18")]
-    replication_factor: u32,
-}
-
-/// `google.protobuf.Timestamp`.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct ProtoTime {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-fn time(time: Option<ProtoTime>) -> Option<Time> {
-    time.and_then(|t| Time::from_parts(t.seconds, t.nanos))
-}
-
-impl ProtoMeta {
-    fn into_raw(self, key: &str) -> Result<RawMeta> {
-        let block_id = Uuid::from_slice(&self.block_id).map_err(|_| {
-            let found = format!("{} bytes", self.block_id.len());
-            Error::corrupt(key, None, "a block id of 16 bytes", found)
-        })?;
-        let dedicated_columns = match self.dedicated_columns.as_slice() {
-            [] => None,
-            json => serde_json::from_slice(json).map_err(|e| {
-                let expected = format!("the JSON of dedicated columns of block {block_id}");
-                Error::corrupt(key, None, expected, e.to_string())
-            })?,
-        };
-        Ok(RawMeta {
-            format: self.format,
-            block_id,
-            tenant: self.tenant,
-            start_time: time(self.start_time),
-            end_time: time(self.end_time),
-            total_objects: self.total_objects,
-            size: self.size,
-            compaction_level: self.compaction_level,
-            index_page_size: self.index_page_size,
-            total_records: self.total_records,
-            bloom_shards: self.bloom_shards,
-            footer_size: self.footer_size,
-            dedicated_columns,
-            replication_factor: self.replication_factor,
+            compacted: index.compacted.unwrap_or_default().into_iter().map(|c| c.meta).collect(),
         })
     }
 }

@@ -2,4 +2,5 @@
 //! no block is involved in reading.
 
 pub mod block;
+pub mod convert;
 pub mod otlp;

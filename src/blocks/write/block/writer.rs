@@ -88,7 +88,8 @@ pub struct BlockWriter {
     meta: BlockMeta,
     leaves: Vec<ExpectedLeaf>,
     properties: WriterPropertiesPtr,
-    shredder: Shredder,
+    /// Boxed: the map of leaves is large, and writers live in futures.
+    shredder: Box<Shredder>,
     row_group: Option<RowGroup>,
     file: SerializedFileWriter<Vec<u8>>,
     upload: BufWriter,
@@ -149,7 +150,7 @@ impl BlockWriter {
             meta,
             leaves,
             properties,
-            shredder: Shredder::new(Places::new(&schema)),
+            shredder: Box::new(Shredder::new(Places::new(&schema))),
             row_group: None,
             file,
             upload,

@@ -1,0 +1,186 @@
+//! `traceql convert`: traces of a source into new blocks.
+
+use std::sync::Arc;
+
+use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::destination::Destination;
+use traceql_blocks::bucket::meta::{DedicatedColumn, FormatVersion};
+use traceql_blocks::bucket::source::SourceKind;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::bucket::write_index;
+use traceql_blocks::read::open::{BlockCache, ReadContext};
+use traceql_blocks::write::block::{BlockSettings, WrittenBlock, check_dedicated_columns};
+use traceql_blocks::write::convert::{self, ConvertSettings, Target};
+use traceql_engine::{Progress, QueryOptions};
+use uuid::Uuid;
+
+use super::whole;
+use crate::Success;
+use crate::args::{BlockFormat, ConvertArgs, OutputFormat};
+use crate::error::{Error, Kind, Result};
+use crate::output::sheet::{Cell, Column, Sheet, Tone};
+use crate::output::to_stdout;
+use crate::session::{Session, SessionOptions};
+use crate::settings::{self, World};
+use crate::supervise::Runtimes;
+use crate::units::{format_count, format_size, plural};
+
+/// Bytes of dictionaries kept while blocks are read: each is read once.
+const CACHE_BYTES: usize = 16 << 20;
+/// Says that there are to be no dedicated columns.
+const NO_COLUMNS: &str = "none";
+
+pub(crate) fn run(world: &World, args: &ConvertArgs) -> Result<Success> {
+    settings::source(&args.source)?;
+    let plan = Plan::new(world, args)?;
+    let runtimes = Runtimes::start(settings::threads(None))?;
+    let session = SessionOptions::new(world, &args.source, runtimes.io())?;
+    let stores = world.source_options(&args.source.stores, runtimes.io())?;
+    let context = ReadContext {
+        io: Some(runtimes.io().clone()),
+        ..ReadContext::new(Arc::new(BlockCache::new(CACHE_BYTES)))
+    };
+    let out = args.out.clone();
+    let work = async move {
+        // What cannot be written to is said before anything is read.
+        let destination = Destination::open(&out, &stores).await?;
+        let session = session.open().await?;
+        plan.carry_out(&session, &destination, &context).await
+    };
+    let ended = runtimes.supervise(&world.terminal, None, &Arc::new(Progress::default()), work);
+    runtimes.stop();
+    let (blocks, tenant) = whole(ended)?;
+    let sheet = sheet(&blocks);
+    let format = world.output(args.output.output);
+    to_stdout(|out| {
+        if blocks.is_empty() && args.output.output == OutputFormat::Auto {
+            return Ok(());
+        }
+        sheet.write(out, format, &world.terminal)
+    })?;
+    world.terminal.note(&match blocks.len() as u64 {
+        0 => "the source has no traces, so there is no block".to_owned(),
+        n => format!("{} written for tenant {tenant} in {}", plural(n, "block"), args.out),
+    });
+    Ok(Success::Answered)
+}
+
+/// What to do, as far as the command line says.
+struct Plan {
+    version: FormatVersion,
+    /// `None`: whatever the inputs have.
+    dedicated_columns: Option<Vec<DedicatedColumn>>,
+    row_group_bytes: Option<u64>,
+    max_block_bytes: Option<u64>,
+    out_tenant: Option<TenantId>,
+    tenant_index: bool,
+    memory_bytes: u64,
+    now_unix_nanos: i64,
+}
+
+impl Plan {
+    fn new(world: &World, args: &ConvertArgs) -> Result<Self> {
+        let version = match args.format {
+            BlockFormat::Vparquet5 => FormatVersion::VParquet5,
+            BlockFormat::Vparquet4 => FormatVersion::VParquet4,
+        };
+        let dedicated_columns = match args.dedicated_columns.as_slice() {
+            [] => None,
+            [none] if none == NO_COLUMNS => Some(Vec::new()),
+            columns => {
+                Some(columns.iter().map(|column| column.parse()).collect::<Result<Vec<_>, _>>()?)
+            }
+        };
+        if let Some(columns) = &dedicated_columns {
+            check_dedicated_columns(version, columns)?;
+        }
+        let size =
+            |option: &str, text: &Option<String>| match settings::size(option, text.as_deref())? {
+                Some(0) => Err(Error::new(Kind::Usage, format!("--{option}: 0 holds nothing"))),
+                bytes => Ok(bytes.map(|bytes| bytes as u64)),
+            };
+        let default_memory = QueryOptions::default().memory_bytes;
+        Ok(Self {
+            version,
+            dedicated_columns,
+            row_group_bytes: size("row-group-size", &args.row_group_size)?,
+            max_block_bytes: size("max-block-size", &args.max_block_size)?,
+            out_tenant: args.out_tenant.as_deref().map(TenantId::parse).transpose()?,
+            tenant_index: args.tenant_index,
+            memory_bytes: settings::memory(args.memory.as_deref())?.unwrap_or(default_memory)
+                as u64,
+            now_unix_nanos: i64::try_from(world.now_unix_nanos).unwrap_or(i64::MAX),
+        })
+    }
+
+    async fn carry_out(
+        self,
+        session: &Session,
+        destination: &Destination,
+        context: &ReadContext,
+    ) -> Result<(Vec<WrittenBlock>, TenantId)> {
+        let from = session.tenant()?;
+        let tenant = self.out_tenant.clone().unwrap_or_else(|| from.clone());
+        let mut new_id = Uuid::new_v4;
+        let target = Target { destination, tenant: &tenant, new_id: &mut new_id };
+        let blocks = if matches!(session.source.kind(), SourceKind::Otlp(_)) {
+            let traces = convert::read_traces(&session.source, self.memory_bytes).await?;
+            convert::convert_traces(&traces, &self.settings(&[]), target).await?
+        } else {
+            let options = BlocklistOptions {
+                now_unix_nanos: Some(self.now_unix_nanos),
+                ..BlocklistOptions::default()
+            };
+            let inputs = session.source.blocks(from, &options).await?.blocks;
+            convert::convert_blocks(&inputs, &self.settings(&inputs), target, context).await?
+        };
+        let (store, folder) = (destination.store(), destination.tenant_folder(&tenant));
+        let index = self.tenant_index || write_index::has_tenant_index(store, &folder).await?;
+        if index && !blocks.is_empty() {
+            write_index::write_tenant_index(store, &folder, self.now_unix_nanos).await?;
+        }
+        Ok((blocks, tenant))
+    }
+
+    fn settings(&self, inputs: &[traceql_blocks::bucket::Block]) -> ConvertSettings {
+        let mut block = BlockSettings::new(self.version);
+        block.dedicated_columns = match &self.dedicated_columns {
+            Some(columns) => columns.clone(),
+            None => convert::inherited_dedicated_columns(inputs, self.version),
+        };
+        // A block that was compacted remains one: its planner need not begin anew.
+        let levels = inputs.iter().map(|input| input.meta.compaction_level);
+        block.compaction_level = levels.max().unwrap_or(0);
+        if let Some(bytes) = self.row_group_bytes {
+            block.row_group_bytes = bytes;
+        }
+        let mut settings = ConvertSettings::new(block);
+        if let Some(bytes) = self.max_block_bytes {
+            settings.max_block_bytes = bytes;
+        }
+        settings
+    }
+}
+
+fn sheet(blocks: &[WrittenBlock]) -> Sheet {
+    let columns = vec![
+        Column::text("Block", "block_id"),
+        Column::text("Format", "format"),
+        Column::number("Traces", "trace_count"),
+        Column::number("Spans", "span_count"),
+        Column::number("Row groups", "row_group_count"),
+        Column::number("Size", "size_bytes"),
+    ];
+    let count = |n: u64| Cell::shown(format_count(n), n);
+    let rows = blocks.iter().map(|WrittenBlock { meta, span_count }| {
+        vec![
+            Cell::text(meta.block_id.to_string()).tone(Tone::Key),
+            Cell::text(meta.version.as_str()),
+            count(meta.total_objects),
+            count(*span_count),
+            count(meta.total_records.into()),
+            Cell::shown(format_size(meta.size_bytes), meta.size_bytes),
+        ]
+    });
+    Sheet { columns, rows: rows.collect() }
+}
