@@ -15,9 +15,12 @@ use crate::bucket::Block;
 use crate::error::Result;
 use crate::model::{Trace, TraceId};
 
-/// Rows that all blocks together hold, uncompressed; as traces of the model they take several times
-/// as much.
-const HELD_BYTES: u64 = 64 << 20;
+/// Rows that all blocks together hold, uncompressed; as traces of the model they take some twenty
+/// times as much.
+const HELD_BYTES: u64 = 4 << 20;
+/// Rows of one block that are held at least: a step decodes the pages it lies in anew, so that many
+/// small ones take long.
+const LEAST_HELD_BYTES: u64 = 1 << 19;
 
 /// Reads several blocks at once.
 #[derive(Debug)]
@@ -33,7 +36,8 @@ impl MergedTraces {
     /// # Errors
     /// Failures to read a block.
     pub async fn open(blocks: &[Block], context: &ReadContext) -> Result<Self> {
-        let step_bytes = (HELD_BYTES / blocks.len().max(1) as u64).max(1);
+        let share = HELD_BYTES / blocks.len().max(1) as u64;
+        let step_bytes = share.max(LEAST_HELD_BYTES);
         let mut merged = Self { blocks: Vec::new(), next: BinaryHeap::new() };
         for block in blocks {
             let open = OpenBlock::open(block, context).await?;

@@ -11,7 +11,7 @@ mod proxy;
 mod servers;
 
 use std::{
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -23,12 +23,21 @@ use traceql_blocks::{
     bucket::{
         blocklist::BlocklistOptions,
         bloom,
+        destination::Destination,
         source::{Source, SourceKind},
         store::{OpenStore, SourceOptions},
         tenant::TenantId,
+        write_index::write_tenant_index,
     },
     model::TraceId,
+    read::open::{BlockCache, ReadContext},
+    verify::verify_block,
+    write::{
+        block::BlockSettings,
+        convert::{ConvertSettings, Target, convert_blocks},
+    },
 };
+use uuid::Uuid;
 
 const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/blocks/shop");
 const BLOCKS: [&str; 2] =
@@ -173,6 +182,50 @@ async fn azure_has_what_the_disk_has() {
     wrong.environment[0].1 = wrong.environment[0].1.replace("Eby8", "AAAA");
     let error = Source::open(root, &wrong).await.unwrap_err();
     assert!(matches!(&error, Error::Unauthorised { .. }), "{error}");
+}
+
+/// Converts the shop's blocks into a bucket, twice with the same ids: blocks are never rewritten.
+async fn check_writing(root: &str, options: &SourceOptions) {
+    let on_disk = Source::open(SHOP, &SourceOptions::default()).await.unwrap();
+    let inputs = on_disk.blocks(&shop5(), &BlocklistOptions::default()).await.unwrap().blocks;
+    let destination = Destination::open(root, options).await.unwrap();
+    let ours = TenantId::parse("ours").unwrap();
+    let context = ReadContext::new(Arc::new(BlockCache::new(1 << 20)));
+    let settings = ConvertSettings::new(BlockSettings::default());
+    let mut new_id = || Uuid::from_u128(0x2904_655c_7134_4dc4_88ef_d247_9777_2124);
+    let target = Target { destination: &destination, tenant: &ours, new_id: &mut new_id };
+    let written = convert_blocks(&inputs, &settings, target, &context).await.unwrap();
+    assert_eq!((written.len(), written[0].span_count), (1, 6_764));
+    let folder = destination.tenant_folder(&ours);
+    write_tenant_index(destination.store(), &folder, 1).await.unwrap();
+
+    let bucket = Source::open(root, options).await.unwrap();
+    for no_index in [false, true] {
+        let list = BlocklistOptions { no_index, ..BlocklistOptions::default() };
+        let found = bucket.blocks(&ours, &list).await.unwrap().blocks;
+        assert_eq!(*found[0].meta, *written[0].meta);
+        let report = verify_block(&found[0], &context).await.unwrap();
+        assert_eq!(report.findings, []);
+        assert_eq!(report.span_count, 6_764);
+    }
+    let target = Target { destination: &destination, tenant: &ours, new_id: &mut new_id };
+    let error = convert_blocks(&inputs, &settings, target, &context).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::NotWritten { key, .. } if key.ends_with("meta.json")),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_written_to_s3() {
+    let Some(server) = tokio::task::spawn_blocking(s3).await.unwrap() else { return };
+    check_writing("s3://shop/written/s3", &s3_options(&server.address)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_written_to_azure() {
+    let Some(server) = tokio::task::spawn_blocking(azure).await.unwrap() else { return };
+    check_writing("az://shop/written/azure", &azure_options(&server.address)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::error::Error;
-use crate::model::{ResourceSpans, ScopeSpans, Span, TraceId};
+use crate::model::{AttributeValue, KeyValue, ResourceSpans, ScopeSpans, Span, TraceId};
+
+/// How the beginning of an upload in parts is noted, and refused.
+const MULTIPART: &str = "in parts";
 
 /// A store in memory that notes what is put into it, and refuses one object.
 #[derive(Debug)]
@@ -52,6 +55,11 @@ impl ObjectStore for Noting {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        if self.refused == Some(MULTIPART) {
+            let source = "the disk is full".into();
+            return Err(object_store::Error::Generic { store: "Noting", source });
+        }
+        self.put.lock().push(MULTIPART.to_owned());
         self.inner.put_multipart_opts(location, options).await
     }
 
@@ -135,6 +143,53 @@ async fn a_failure_leaves_nothing_behind() {
         assert!(error.to_string().starts_with("cannot write memory:t/"), "{error}");
         assert!(error.to_string().ends_with(&expect), "{error}");
         assert_eq!(keys(&store).await, [] as [String; 0], "{refused}");
+    }
+}
+
+/// A file of several parts; a part that is refused fails the block, and no part is left.
+#[tokio::test]
+async fn large_files_are_uploaded_in_parts() {
+    // Noise does not compress.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + state.to_le_bytes()[3] % 95)
+    })
+    .take(5_000_000)
+    .collect();
+    let mut settings = BlockSettings { row_group_bytes: 1, ..BlockSettings::default() };
+    settings.dedicated_columns = vec!["span.noise:blob".parse().unwrap()];
+    for refused in [None, Some(MULTIPART)] {
+        let store = store(refused);
+        let place = place_in(Arc::clone(&store) as _, "t");
+        let mut writer = BlockWriter::new(place.clone(), settings.clone()).unwrap();
+        let mut result = Ok(());
+        let mut n_written = 0;
+        while result.is_ok() && n_written < 5 {
+            n_written += 1;
+            let mut trace = trace(n_written);
+            trace.resource_spans[0].scope_spans[0].spans[0].attributes = vec![KeyValue {
+                key: "noise".into(),
+                value: AttributeValue::String(noise[usize::from(n_written)..].to_owned()),
+            }];
+            result = writer.write(&trace).await;
+        }
+        match refused {
+            None => {
+                let written = writer.finish().await.unwrap().unwrap();
+                assert_eq!(written.meta.total_records, 5);
+                assert!(written.meta.size_bytes > 16 << 20, "{}", written.meta.size_bytes);
+                assert_eq!(store.put.lock()[0], MULTIPART);
+                verify(&block_at(&place, &written)).await;
+            }
+            Some(_) => {
+                assert!(matches!(result, Err(Error::NotWritten { .. })), "{result:?}");
+                writer.abort().await;
+                assert_eq!(keys(&store).await, [] as [String; 0]);
+            }
+        }
     }
 }
 
