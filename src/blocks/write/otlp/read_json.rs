@@ -79,13 +79,42 @@ pub(super) const ELEMENTS: [(&[&str], usize); 7] = [
     (&["values"], size_of::<KeyValueJson>() + size_of::<KeyValue>()),
 ];
 
-/// Reads one attribute value in the JSON form that blocks store for values without a column.
+/// Reads one attribute value in the JSON form that blocks store for values without a column. One
+/// that is nested deeper than the parser goes, as protobuf allows, stays what it is: text. It must
+/// not cost the trace it is in.
 ///
 /// # Errors
 ///
 /// What is wrong with it.
 pub fn attribute_value_from_json(text: &str) -> Result<AttributeValue, String> {
-    serde_json::from_str::<Value>(text).map(|value| value.0).map_err(|e| e.to_string())
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => Ok(value.0),
+        Err(_) if json_depth(text) >= MAX_JSON_DEPTH => Ok(AttributeValue::String(text.to_owned())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Levels of nesting at which serde_json gives up.
+const MAX_JSON_DEPTH: usize = 128;
+
+/// How deep a JSON text is nested.
+fn json_depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The byte that a parser's line and column, counted from 1, stand for.

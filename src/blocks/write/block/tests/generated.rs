@@ -245,3 +245,28 @@ async fn huge_attributes_come_back() {
         }
     }
 }
+
+/// Protobuf nests deeper than JSON is parsed; such a value comes back as its JSON, the others as
+/// they were.
+#[tokio::test]
+async fn deeply_nested_values_cost_no_trace() {
+    let nested = |depth: usize| {
+        (0..depth).fold(AttributeValue::String("]}\\\"".into()), |inner, _| {
+            AttributeValue::Array(vec![inner, AttributeValue::Int(1)])
+        })
+    };
+    for (depth, survives) in [(1, true), (40, true), (60, false), (100, false)] {
+        let value = nested(depth);
+        let attributes = vec![KeyValue { key: "deep".into(), value: value.clone() }];
+        let span = Span { attributes, ..Span::default() };
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        let traces = [Trace { id: TraceId::from_bytes(&[1]), resource_spans }];
+        let block = write(&traces, BlockSettings::default()).await;
+        let found = read_twice(&block).await;
+        let found = &found[0].spans().next().unwrap().span.attributes[0].value;
+        let json = crate::write::otlp::attribute_value_to_json(&value);
+        let expect = if survives { value } else { AttributeValue::String(json) };
+        assert!(*found == expect, "at depth {depth}");
+    }
+}
