@@ -46,6 +46,7 @@ fn help_of_every_command() {
             &["blocks", "list", "-h"],
             &["blocks", "verify", "-h"],
             &["convert", "-h"],
+            &["export", "-h"],
             &["fmt", "-h"],
             &["serve", "-h"],
         ],

@@ -4,6 +4,7 @@
 mod cli;
 mod convert;
 mod evaluator;
+mod export;
 mod golden;
 mod memory;
 mod metrics_evaluator;

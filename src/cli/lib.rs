@@ -106,6 +106,7 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Explain(args) => commands::explain::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
         Command::Convert(args) => commands::convert::run(world, args),
+        Command::Export(args) => commands::export::run(world, args),
         Command::Fmt(args) => commands::fmt::run(world, args),
         Command::Repl(args) => repl::run(world, line.common.color, args),
         Command::Serve(args) => commands::serve::run(world, args),

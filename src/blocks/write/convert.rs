@@ -87,25 +87,14 @@ pub fn inherited_dedicated_columns(
 /// Memory: some rows of every input, and what one [`BlockWriter`] holds.
 ///
 /// # Errors
-/// [`Error::Usage`] if the target holds one of the inputs: its readers would have every trace of it
-/// twice. Failures to read and to write.
+/// As [`refuse_source`]. Failures to read and to write.
 pub async fn convert_blocks(
     inputs: &[Block],
     settings: &ConvertSettings,
     target: Target<'_>,
     context: &ReadContext,
 ) -> Result<Vec<WrittenBlock>> {
-    if let Some(input) = inputs.iter().find(|b| target.destination.holds(target.tenant, b)) {
-        return Err(Error::Usage {
-            what: "destination",
-            value: target.destination.to_string(),
-            reason: format!(
-                "block {} of the source lies there, for tenant {}; blocks are not written beside \
-                 those they are made of",
-                input.meta.block_id, target.tenant
-            ),
-        });
-    }
+    refuse_source(inputs, target.destination, target.tenant)?;
     let mut output = Output::new(settings, target);
     let written = async {
         let mut traces = MergedTraces::open(inputs, context).await?;
@@ -117,6 +106,26 @@ pub async fn convert_blocks(
     }
     .await;
     output.finish(written).await
+}
+
+/// Refuses to write beside the blocks that new ones are made of: readers would have every trace of
+/// them twice.
+///
+/// # Errors
+/// [`Error::Usage`] naming the first of the inputs that lies in the destination's tenant.
+pub fn refuse_source(inputs: &[Block], destination: &Destination, tenant: &TenantId) -> Result<()> {
+    match inputs.iter().find(|block| destination.holds(tenant, block)) {
+        None => Ok(()),
+        Some(input) => Err(Error::Usage {
+            what: "destination",
+            value: destination.to_string(),
+            reason: format!(
+                "block {} of the source lies there, for tenant {tenant}; blocks are not written \
+                 beside those they are made of",
+                input.meta.block_id
+            ),
+        }),
+    }
 }
 
 /// Writes traces in order of their ids, as [`read_traces`] gives them, into new blocks.

@@ -4,3 +4,4 @@
 pub mod block;
 pub mod convert;
 pub mod otlp;
+pub mod redact;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
 use traceql_blocks::bucket::destination::Destination;
 use traceql_blocks::bucket::meta::{DedicatedColumn, FormatVersion};
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::whole;
 use crate::Success;
-use crate::args::{BlockFormat, ConvertArgs, OutputFormat};
+use crate::args::{BlockFormat, ConvertArgs, NewBlockArgs, OutputFormat};
 use crate::error::{Error, Kind, Result};
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
 use crate::output::to_stdout;
@@ -65,21 +66,18 @@ pub(crate) fn run(world: &World, args: &ConvertArgs) -> Result<Success> {
     Ok(Success::Answered)
 }
 
-/// What to do, as far as the command line says.
-struct Plan {
+/// What new blocks are like, as far as the command line says.
+#[derive(Debug)]
+pub(crate) struct NewBlocks {
     version: FormatVersion,
     /// `None`: whatever the inputs have.
     dedicated_columns: Option<Vec<DedicatedColumn>>,
-    row_group_bytes: Option<u64>,
-    max_block_bytes: Option<u64>,
-    out_tenant: Option<TenantId>,
-    tenant_index: bool,
-    memory_bytes: u64,
-    now_unix_nanos: i64,
+    tenant: Option<TenantId>,
 }
 
-impl Plan {
-    fn new(world: &World, args: &ConvertArgs) -> Result<Self> {
+impl NewBlocks {
+    /// Checks the arguments.
+    pub(crate) fn new(args: &NewBlockArgs) -> Result<Self> {
         let version = match args.format {
             BlockFormat::Vparquet5 => FormatVersion::VParquet5,
             BlockFormat::Vparquet4 => FormatVersion::VParquet4,
@@ -94,6 +92,38 @@ impl Plan {
         if let Some(columns) = &dedicated_columns {
             check_dedicated_columns(version, columns)?;
         }
+        let tenant = args.out_tenant.as_deref().map(TenantId::parse).transpose()?;
+        Ok(Self { version, dedicated_columns, tenant })
+    }
+
+    /// The tenant they belong to, if the traces come from this one.
+    pub(crate) fn tenant(&self, from: &TenantId) -> TenantId {
+        self.tenant.as_ref().unwrap_or(from).clone()
+    }
+
+    /// How to write them, if they are made of these.
+    pub(crate) fn settings(&self, inputs: &[Block]) -> BlockSettings {
+        let mut settings = BlockSettings::new(self.version);
+        settings.dedicated_columns = match &self.dedicated_columns {
+            Some(columns) => columns.clone(),
+            None => convert::inherited_dedicated_columns(inputs, self.version),
+        };
+        settings
+    }
+}
+
+/// What to do, as far as the command line says.
+struct Plan {
+    blocks: NewBlocks,
+    row_group_bytes: Option<u64>,
+    max_block_bytes: Option<u64>,
+    tenant_index: bool,
+    memory_bytes: u64,
+    now_unix_nanos: i64,
+}
+
+impl Plan {
+    fn new(world: &World, args: &ConvertArgs) -> Result<Self> {
         let size =
             |option: &str, text: &Option<String>| match settings::size(option, text.as_deref())? {
                 Some(0) => Err(Error::new(Kind::Usage, format!("--{option}: 0 holds nothing"))),
@@ -101,11 +131,9 @@ impl Plan {
             };
         let default_memory = QueryOptions::default().memory_bytes;
         Ok(Self {
-            version,
-            dedicated_columns,
+            blocks: NewBlocks::new(&args.blocks)?,
             row_group_bytes: size("row-group-size", &args.row_group_size)?,
             max_block_bytes: size("max-block-size", &args.max_block_size)?,
-            out_tenant: args.out_tenant.as_deref().map(TenantId::parse).transpose()?,
             tenant_index: args.tenant_index,
             memory_bytes: settings::memory(args.memory.as_deref())?.unwrap_or(default_memory)
                 as u64,
@@ -120,7 +148,7 @@ impl Plan {
         context: &ReadContext,
     ) -> Result<(Vec<WrittenBlock>, TenantId)> {
         let from = session.tenant()?;
-        let tenant = self.out_tenant.clone().unwrap_or_else(|| from.clone());
+        let tenant = self.blocks.tenant(from);
         let mut new_id = Uuid::new_v4;
         let target = Target { destination, tenant: &tenant, new_id: &mut new_id };
         let blocks = if matches!(session.source.kind(), SourceKind::Otlp(_)) {
@@ -142,12 +170,8 @@ impl Plan {
         Ok((blocks, tenant))
     }
 
-    fn settings(&self, inputs: &[traceql_blocks::bucket::Block]) -> ConvertSettings {
-        let mut block = BlockSettings::new(self.version);
-        block.dedicated_columns = match &self.dedicated_columns {
-            Some(columns) => columns.clone(),
-            None => convert::inherited_dedicated_columns(inputs, self.version),
-        };
+    fn settings(&self, inputs: &[Block]) -> ConvertSettings {
+        let mut block = self.blocks.settings(inputs);
         // A block that was compacted remains one: its planner need not begin anew.
         let levels = inputs.iter().map(|input| input.meta.compaction_level);
         block.compaction_level = levels.max().unwrap_or(0);

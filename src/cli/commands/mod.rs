@@ -3,6 +3,7 @@
 pub(crate) mod blocks;
 pub(crate) mod convert;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod fmt;
 pub(crate) mod query;
 pub(crate) mod serve;
@@ -14,6 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use traceql_blocks::bucket::store::SourceOptions;
 use traceql_engine::{Outcome, Progress, QueryOptions, QueryStats};
 use traceql_language::TypedQuery;
 use traceql_language::ir::{FieldExpr, SpansetExpr, Stage};
@@ -60,6 +62,11 @@ impl<'a> Asking<'a> {
         };
         let session = SessionOptions::new(world, source, host.runtimes.io())?;
         Ok(Self { world, run, host, session, timeout, progress, options })
+    }
+
+    /// How the stores of this command are reached, for what it writes.
+    pub(crate) fn source_options(&self, source: &SourceArgs) -> Result<SourceOptions> {
+        self.world.source_options(&source.stores, self.host.runtimes.io())
     }
 
     /// Opens the source and does the work, supervised.
