@@ -130,6 +130,12 @@ fn a_source_is_never_written_onto() {
         assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
         assert!(stderr(&output).contains("lies there, for tenant single-tenant"));
     }
+    // Nor by another path.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    let output = run(&["convert", "--source", bucket, "--out", link.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
     assert_eq!(fs::read_dir(&tenant).unwrap().count(), 1);
     convert(&["--source", bucket, "--out-tenant", "copy"], folder.path());
 }
@@ -173,6 +179,21 @@ fn what_cannot_be_written_is_refused() {
     let output = run(&["convert", "--source", "sample:", "--out", "README.md/x"]);
     assert_eq!(output.status.code(), Some(5));
     let said = stderr(&output);
-    assert!(said.starts_with("error: cannot write ") && said.contains("/data.parquet: "), "{said}");
+    assert!(said.starts_with("error: cannot write "), "{said}");
+    assert!(said.contains("README.md/x/single-tenant/"), "{said}");
     assert!(said.contains("hint: check that there is room"), "{said}");
+}
+
+#[test]
+fn what_a_file_alone_cannot_tell_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let lone = folder.path().join("lone.parquet");
+    let data = "testdata/sample/single-tenant/2904655c-7134-5dc4-88ef-d24797772124/data.parquet";
+    fs::copy(data, &lone).unwrap();
+    let out = folder.path().join("out");
+    let [lone, out] = [&lone, &out].map(|path| path.to_str().unwrap());
+    let output = run(&["convert", "--source", lone, "--out", out]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("warning: ") && said.contains("dedicated columns hold"), "{said}");
 }

@@ -86,9 +86,25 @@ impl Destination {
         path::tenant_folder(&self.root, tenant)
     }
 
-    /// Whether a block lies in the folder of this tenant.
+    /// Whether a block lies in the folder of this tenant, by whatever path it was reached.
     #[must_use]
     pub fn holds(&self, tenant: &TenantId, block: &Block) -> bool {
-        self.store.url == block.store_url && block.data.prefix_matches(&self.tenant_folder(tenant))
+        let folder = self.tenant_folder(tenant);
+        if self.store.url != block.store_url {
+            return false;
+        }
+        block.data.prefix_matches(&folder)
+            || is_local(&self.store.url) && resolved(&block.data, &folder).unwrap_or(false)
     }
+}
+
+/// Whether the store is the file system, where one file has several paths.
+fn is_local(store_url: &str) -> bool {
+    store_url == "file://"
+}
+
+/// Whether a file lies below a folder once links are followed; `None` if one of them does not exist.
+fn resolved(file: &Path, folder: &Path) -> Option<bool> {
+    let real = |key: &Path| std::fs::canonicalize(path::object_url("file://", key)).ok();
+    Some(real(file)?.starts_with(real(folder)?))
 }

@@ -228,11 +228,7 @@ impl<'s, 't> Output<'s, 't> {
             }
             return Err(error);
         }
-        let mut blocks = Vec::new();
-        for prepared in self.prepared {
-            blocks.push(prepared.commit().await?);
-        }
-        Ok(blocks)
+        PreparedBlock::commit_all(self.prepared).await
     }
 }
 

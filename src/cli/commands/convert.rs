@@ -50,7 +50,7 @@ pub(crate) fn run(world: &World, args: &ConvertArgs) -> Result<Success> {
     };
     let ended = runtimes.supervise(&world.terminal, None, &Arc::new(Progress::default()), work);
     runtimes.stop();
-    let (blocks, tenant) = whole(ended)?;
+    let Converted { blocks, tenant, warnings } = whole(ended)?;
     let sheet = sheet(&blocks);
     let format = world.output(args.output.output);
     to_stdout(|out| {
@@ -59,6 +59,7 @@ pub(crate) fn run(world: &World, args: &ConvertArgs) -> Result<Success> {
         }
         sheet.write(out, format, &world.terminal)
     })?;
+    warnings.iter().for_each(|warning| world.terminal.warn(warning));
     world.terminal.note(&match blocks.len() as u64 {
         0 => "the source has no traces, so there is no block".to_owned(),
         n => format!("{} written for tenant {tenant} in {}", plural(n, "block"), args.out),
@@ -112,6 +113,13 @@ impl NewBlocks {
     }
 }
 
+/// What was done.
+struct Converted {
+    blocks: Vec<WrittenBlock>,
+    tenant: TenantId,
+    warnings: Vec<String>,
+}
+
 /// What to do, as far as the command line says.
 struct Plan {
     blocks: NewBlocks,
@@ -146,10 +154,10 @@ impl Plan {
         session: &Session,
         destination: &Destination,
         context: &ReadContext,
-    ) -> Result<(Vec<WrittenBlock>, TenantId)> {
+    ) -> Result<Converted> {
         let from = session.tenant()?;
         let tenant = self.blocks.tenant(from);
-        let mut new_id = Uuid::new_v4;
+        let (mut new_id, mut warnings) = (Uuid::new_v4, Vec::new());
         let target = Target { destination, tenant: &tenant, new_id: &mut new_id };
         let blocks = if matches!(session.source.kind(), SourceKind::Otlp(_)) {
             let traces = convert::read_traces(&session.source, self.memory_bytes).await?;
@@ -159,15 +167,31 @@ impl Plan {
                 now_unix_nanos: Some(self.now_unix_nanos),
                 ..BlocklistOptions::default()
             };
-            let inputs = session.source.blocks(from, &options).await?.blocks;
+            let list = session.source.blocks(from, &options).await?;
+            warnings.extend(list.warnings.iter().map(ToString::to_string));
+            let inputs = list.blocks;
             convert::convert_blocks(&inputs, &self.settings(&inputs), target, context).await?
         };
-        let (store, folder) = (destination.store(), destination.tenant_folder(&tenant));
-        let index = self.tenant_index || write_index::has_tenant_index(store, &folder).await?;
-        if index && !blocks.is_empty() {
+        // The blocks are there: whoever believed otherwise would write them twice.
+        if let Err(error) = self.index(destination, &tenant, &blocks).await {
+            warnings.push(format!("the blocks are written, but not the tenant's index: {error}"));
+        }
+        Ok(Converted { blocks, tenant, warnings })
+    }
+
+    /// Brings the tenant's index up to date, if it has one or shall have one.
+    async fn index(
+        &self,
+        destination: &Destination,
+        tenant: &TenantId,
+        blocks: &[WrittenBlock],
+    ) -> Result<(), traceql_blocks::Error> {
+        let (store, folder) = (destination.store(), destination.tenant_folder(tenant));
+        let wanted = self.tenant_index || write_index::has_tenant_index(store, &folder).await?;
+        if wanted && !blocks.is_empty() {
             write_index::write_tenant_index(store, &folder, self.now_unix_nanos).await?;
         }
-        Ok((blocks, tenant))
+        Ok(())
     }
 
     fn settings(&self, inputs: &[Block]) -> ConvertSettings {

@@ -33,6 +33,8 @@ use crate::schema::layout::{self, ExpectedLeaf};
 /// Smaller files are written in one request, larger ones in parts of this size. Stores take 10,000
 /// parts: more than the largest block that Tempo writes.
 const PART_BYTES: usize = 16 << 20;
+/// Why an id is refused.
+const ID_TAKEN: &str = "there is a block of this id";
 /// Blocks of other replication factors are left out of metrics queries.
 const REPLICATION_FACTOR: u32 = 1;
 
@@ -69,6 +71,19 @@ impl BlockPlace {
 
     fn data_failed(&self, error: &ParquetError) -> Error {
         self.failed(&self.object(path::DATA), error)
+    }
+
+    /// Refuses an id that a block has already.
+    async fn check_id_is_free(&self) -> Result<()> {
+        for name in [path::META, path::COMPACTED_META] {
+            let key = self.object(name);
+            match self.store.head(&key).await {
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed(&key, error)),
+                Ok(_) => return Err(self.failed(&key, ID_TAKEN)),
+            }
+        }
+        Ok(())
     }
 
     async fn put(&self, key: &Path, bytes: Vec<u8>, mode: PutMode) -> Result<()> {
@@ -263,6 +278,11 @@ impl BlockWriter {
             self.abort().await;
             return Err(error);
         }
+        // Before the file replaces another: no block is ever rewritten.
+        if let Err(error) = self.place.check_id_is_free().await {
+            self.abort().await;
+            return Err(error);
+        }
         // From here on there is no upload left that could be aborted.
         if let Err(error) = self.upload.shutdown().await {
             let error = self.place.failed(&data, error);
@@ -357,20 +377,46 @@ impl PreparedBlock {
     /// Storage errors, one of which is that a block of this id exists. The other objects are left
     /// alone then: they may be its.
     pub async fn commit(self) -> Result<WrittenBlock> {
+        self.put_meta().await.map(|()| self.written)
+    }
+
+    async fn put_meta(&self) -> Result<()> {
         let key = self.place.object(path::META);
         let json = self.written.meta.to_json();
         match self.place.store.put_opts(&key, json.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(self.written),
+            Ok(_) => Ok(()),
             // Not every store can tell whether an object is new.
             Err(
                 object_store::Error::NotImplemented { .. }
                 | object_store::Error::NotSupported { .. },
-            ) => {
-                self.place.put(&key, self.written.meta.to_json(), PutMode::Overwrite).await?;
-                Ok(self.written)
+            ) => self.place.put(&key, self.written.meta.to_json(), PutMode::Overwrite).await,
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                Err(self.place.failed(&key, ID_TAKEN))
             }
             Err(error) => Err(self.place.failed(&key, error)),
         }
+    }
+
+    /// Makes several blocks visible, or none: if one cannot be, those before it are taken back.
+    /// Whoever reads in between sees some of them.
+    ///
+    /// # Errors
+    /// As [`PreparedBlock::commit`].
+    pub async fn commit_all(blocks: Vec<Self>) -> Result<Vec<WrittenBlock>> {
+        for (at, block) in blocks.iter().enumerate() {
+            let Err(error) = block.put_meta().await else { continue };
+            for (n, block) in blocks.into_iter().enumerate() {
+                if n < at {
+                    // First it disappears, then it goes.
+                    drop(block.place.store.delete(&block.place.object(path::META)).await);
+                }
+                if n != at {
+                    block.discard().await;
+                }
+            }
+            return Err(error);
+        }
+        Ok(blocks.into_iter().map(|block| block.written).collect())
     }
 
     /// Gives the block up and removes its objects, as far as the store lets us.

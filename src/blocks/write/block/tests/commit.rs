@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 
@@ -126,7 +126,10 @@ async fn the_meta_comes_last() {
     verify(&block_at(&place_in(Arc::clone(&store) as _, "t"), &written)).await;
 
     // Its id is taken now, and what is there stays.
-    let error = writer(&store).await.finish().await.unwrap_err();
+    let mut other = writer(&store).await;
+    other.write(&trace(3)).await.unwrap();
+    let error = other.finish().await.unwrap_err();
+    verify(&block_at(&place_in(Arc::clone(&store) as _, "t"), &written)).await;
     assert!(
         matches!(&error, Error::NotWritten { key, .. } if key.ends_with("/meta.json")),
         "{error}"
@@ -221,4 +224,25 @@ async fn ids_out_of_order_are_refused() {
     let place = BlockPlace { block_id: Uuid::nil(), ..place_in(Arc::clone(&store) as _, "t") };
     let error = BlockWriter::new(place, BlockSettings::default()).unwrap_err();
     assert!(matches!(&error, Error::Usage { what: "block id", .. }), "{error}");
+}
+
+#[tokio::test]
+async fn several_blocks_become_visible_or_none() {
+    let store = store(None);
+    let mut blocks = Vec::new();
+    for n in 1..=3 {
+        let place = place_in(Arc::clone(&store) as _, "t");
+        let place = BlockPlace { block_id: Uuid::from_u128(n), ..place };
+        let mut writer = BlockWriter::new(place, BlockSettings::default()).unwrap();
+        writer.write(&trace(1)).await.unwrap();
+        blocks.push(writer.prepare().await.unwrap().unwrap());
+    }
+    // Meanwhile somebody else takes the id of the second.
+    let taken = path::child(&blocks[1].written().meta.block_id.to_string().into(), path::META);
+    let taken = Path::from(format!("t/{taken}"));
+    store.put(&taken, "theirs".into()).await.unwrap();
+    let error = PreparedBlock::commit_all(blocks).await.unwrap_err();
+    assert!(error.to_string().contains("there is a block of this id"), "{error}");
+    let left: Vec<_> = store.list(None).try_collect().await.unwrap();
+    assert!(left.iter().all(|object| object.location.as_ref().contains("-000000000002/")));
 }
