@@ -46,6 +46,10 @@ fn help_of_every_command() {
             &["blocks", "list", "-h"],
             &["blocks", "verify", "-h"],
             &["fmt", "-h"],
+            &["test", "-h"],
+            &["test", "--help"],
+            &["lint", "-h"],
+            &["lint", "--help"],
             &["serve", "-h"],
         ],
     );

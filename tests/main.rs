@@ -1,6 +1,7 @@
 //! The one integration binary of the workspace. Every file of this folder is a module named here;
 //! `tidy` fails if one is forgotten.
 
+mod checks;
 mod cli;
 mod evaluator;
 mod golden;

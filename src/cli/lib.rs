@@ -2,9 +2,13 @@
 //! prints, reads the environment and the clock, and decides how the process ends.
 
 mod args;
+mod check;
 mod commands;
 mod diagnostic;
+mod document;
 mod error;
+mod lint;
+mod nearest;
 mod output;
 mod session;
 mod settings;
@@ -23,8 +27,8 @@ use error::{Error, Kind, Result};
 use settings::World;
 use terminal::Terminal;
 
-/// Exit code of `--exit-status` if nothing matched.
-const NOTHING_MATCHED: u8 = 1;
+/// Exit code of a command that did its work and found that something is not as it should be.
+const NOT_AS_ASKED: u8 = 1;
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ enum Success {
     Answered,
     /// It answered that there is nothing, and this was asked for as an exit code.
     NothingMatched,
+    /// It checked something, which did not hold.
+    CheckFailed,
 }
 
 /// Runs the command that the process was started with. Everything that goes wrong has been said on
@@ -42,8 +48,12 @@ pub fn run() -> ExitCode {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let now = u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0);
-    run_with(std::env::args_os(), environment, now)
+    run_with(std::env::args_os(), environment, now_unix_nanos())
+}
+
+/// The clock, for the few who need it after the start.
+fn now_unix_nanos() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
 
 fn run_with(
@@ -69,7 +79,7 @@ fn run_with(
         World { environment, now_unix_nanos, terminal, dialect: line.common.dialect.into() };
     match dispatch(&world, &line.command) {
         Ok(Success::Answered) => ExitCode::SUCCESS,
-        Ok(Success::NothingMatched) => ExitCode::from(NOTHING_MATCHED),
+        Ok(Success::NothingMatched | Success::CheckFailed) => ExitCode::from(NOT_AS_ASKED),
         Err(error) => {
             report(&world.terminal, &error);
             ExitCode::from(error.kind.exit_code())
@@ -86,6 +96,8 @@ fn dispatch(world: &World, command: &Command) -> Result<Success> {
         Command::Explain(args) => commands::explain::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
         Command::Fmt(args) => commands::fmt::run(world, args),
+        Command::Test(args) => commands::test::run(world, args),
+        Command::Lint(args) => commands::lint::run(world, args),
         Command::Serve(args) => commands::serve::run(world, args),
     }
 }

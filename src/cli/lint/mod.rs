@@ -1,0 +1,1 @@
+//! Checks of queries in files.
