@@ -30,7 +30,7 @@ pub(crate) struct SuiteReport {
 pub(crate) struct TestReport {
     /// Its name.
     pub(crate) name: String,
-    /// Line of the suite in which it begins.
+    /// Line of the suite in which it begins; 0 for what stands in none.
     pub(crate) line: usize,
     /// How it ended.
     pub(crate) outcome: TestOutcome,

@@ -12,13 +12,14 @@ use traceql_engine::QueryOptions;
 
 use crate::Success;
 use crate::args::TestArgs;
+use crate::check::capture::{Capture, Captured};
 use crate::check::report::github::{self, Workspace};
 use crate::check::report::list::List;
 use crate::check::report::{json, junit, summary, tap};
 use crate::check::run::{self, Progress, RunOptions};
 use crate::check::sources::{Instead, Sources, unnamed};
 use crate::check::suite::{self, Reading, Suite, SuiteSource};
-use crate::check::{Counts, SuiteReport, TestOutcome, TestReport, capture};
+use crate::check::{Counts, SuiteReport, TestOutcome, TestReport};
 use crate::error::{Error, Kind, Result};
 use crate::nearest::nearest;
 use crate::output::to_stdout;
@@ -59,11 +60,16 @@ pub(crate) fn run(world: &World, args: &TestArgs) -> Result<Success> {
                 .note("every suite given names a source of its own")
                 .hint("leave out `source:` of the suite that is meant"));
         }
-        let (captured, report) =
-            capture::run(world, &runtimes, listen, &args.command, options.query.memory_bytes)?;
+        let capture = Capture {
+            listen,
+            command: &args.command,
+            memory_bytes: options.query.memory_bytes,
+            is_stdout_taken: args.tap,
+        };
+        let Captured { traces, report } = capture.run(&runtimes)?;
         // Whoever asks about the last minutes means those in which the command ran.
         options.now_unix_nanos = crate::now_unix_nanos();
-        instead = Instead::Captured(Arc::new(captured));
+        instead = Instead::Captured(Arc::new(traces));
         teller.start(n_tests(&suites, &options) + 1)?;
         teller.tell(&report.name, &report.tests[0])?;
         progress.add_suite(report);

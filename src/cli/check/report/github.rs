@@ -29,13 +29,13 @@ pub(crate) fn annotations(suites: &[SuiteReport], workspace: &Workspace) -> Stri
 
 fn annotation(file: &str, test: &TestReport) -> String {
     let message: Vec<String> = troubles(test).iter().map(text).collect();
-    format!(
-        "::error file={},line={},title={}::{}\n",
-        property(file),
-        test.line,
-        property(&test.name),
-        data(&message.join("\n"))
-    )
+    let place = match test.line {
+        // A command stands in no file.
+        0 => String::new(),
+        line => format!("file={},line={line},", property(file)),
+    };
+    let (title, message) = (property(&test.name), data(&message.join("\n")));
+    format!("::error {place}title={title}::{message}\n")
 }
 
 impl Workspace {

@@ -39,7 +39,8 @@ struct Suite<'a> {
 #[serde(rename_all = "camelCase")]
 struct Test<'a> {
     name: &'a str,
-    line: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<u8>,
@@ -87,7 +88,7 @@ fn test(test: &TestReport) -> Test<'_> {
     };
     Test {
         name: &test.name,
-        line: test.line,
+        line: Some(test.line).filter(|line| *line > 0),
         outcome,
         exit_code: kind.map(Kind::exit_code),
         duration_nanos: test.elapsed.as_nanos(),

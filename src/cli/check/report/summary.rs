@@ -40,8 +40,9 @@ pub(crate) fn markdown(suites: &[SuiteReport]) -> String {
                 TestOutcome::Skipped(_) => "⏭️",
             };
             let (name, file) = (cell(&test.name), cell(&suite.name));
-            let (line, time) = (test.line, duration(test.elapsed));
-            write(&mut out, format_args!("| {mark} | {name} | {file}:{line} | {time} |\n"));
+            let place = if test.line == 0 { file } else { format!("{file}:{}", test.line) };
+            let time = duration(test.elapsed);
+            write(&mut out, format_args!("| {mark} | {name} | {place} | {time} |\n"));
         }
     }
     for suite in suites {

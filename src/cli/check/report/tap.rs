@@ -28,7 +28,9 @@ pub(crate) fn test(number: usize, suite: &str, test: &TestReport) -> String {
     };
     line(format_args!("---"));
     line(format_args!("duration_ms: {:.3}", test.elapsed.as_secs_f64() * 1e3));
-    line(format_args!("line: {}", test.line));
+    if test.line > 0 {
+        line(format_args!("line: {}", test.line));
+    }
     let severity = match test.outcome {
         TestOutcome::Failed(_) => Some("fail"),
         TestOutcome::Errored(_) => Some("error"),
