@@ -1,8 +1,6 @@
 //! `traceql test --listen`: the OpenTelemetry SDK for Python as the sender, over every protocol; how the
 //! command is started, ended and judged.
 
-#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test that asked")]
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

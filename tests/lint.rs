@@ -1,8 +1,6 @@
 //! `traceql lint` against the real binary: queries of every kind of file, what is said about them, in
 //! which form, and how it ends.
 
-#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test that asked")]
-
 use std::fs;
 
 use crate::support::binary::{check_snapshot, run, stderr, stdout, transcript};

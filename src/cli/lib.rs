@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod check_args;
 mod commands;
 mod diagnostic;
 mod document;

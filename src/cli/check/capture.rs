@@ -64,8 +64,9 @@ impl Capture<'_> {
             let (stop, stopped) = oneshot::channel();
             let stopped = async { drop(stopped.await) };
             let serving = tokio::spawn(receive(listener, sink, Limits::default(), stopped, DRAIN));
+            let signals = Signals::watch().map_err(|error| failed(&error))?;
             let child = self.start(&endpoint)?;
-            let status = wait(child).await;
+            let status = wait(child, signals).await;
             // The receiver is gone only if serving failed, which is told below.
             let _gone = stop.send(());
             let served = serving.await.map_err(|error| failed(&error))?;
@@ -146,7 +147,7 @@ fn endpoint(address: std::net::SocketAddr) -> String {
 }
 
 /// Waits for the end of the command, and passes signals on to it.
-async fn wait(mut child: Child) -> Result<ExitStatus> {
+async fn wait(mut child: Child, mut signals: Signals) -> Result<ExitStatus> {
     let id = child.id();
     let (tell, mut told) = oneshot::channel();
     // Waiting blocks, and there is nothing else to wait with.
@@ -161,7 +162,7 @@ async fn wait(mut child: Child) -> Result<ExitStatus> {
                 let status = status.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
                 return if was_interrupted { Err(Error::interrupted()) } else { Ok(status) };
             }
-            signal = signal() => {
+            signal = signals.next() => {
                 was_interrupted = true;
                 pass_on(id, signal);
             }
@@ -169,31 +170,50 @@ async fn wait(mut child: Child) -> Result<ExitStatus> {
     }
 }
 
-/// The name of the next signal that would end this process.
+/// The signals that would end this process; watched from before the command starts, so that none is
+/// missed.
 #[cfg(unix)]
-async fn signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let one = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => drop(signal.recv().await),
-            // Without a handler the signal ends the process as ever.
-            Err(_) => std::future::pending().await,
+struct Signals([(&'static str, tokio::signal::unix::Signal); 3]);
+
+#[cfg(unix)]
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self([
+            ("INT", signal(SignalKind::interrupt())?),
+            ("TERM", signal(SignalKind::terminate())?),
+            ("HUP", signal(SignalKind::hangup())?),
+        ]))
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.1.recv() => interrupt.0,
+            _ = terminate.1.recv() => terminate.0,
+            _ = hangup.1.recv() => hangup.0,
         }
-    };
-    tokio::select! {
-        () = one(SignalKind::interrupt()) => "INT",
-        () = one(SignalKind::terminate()) => "TERM",
-        () = one(SignalKind::hangup()) => "HUP",
     }
 }
 
-/// The name of the next signal that would end this process.
+/// Ctrl-C, the one signal there is.
 #[cfg(not(unix))]
-async fn signal() -> &'static str {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self)
     }
-    "INT"
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "INT"
+    }
 }
 
 /// Sends a signal to the group of the command. The system call for it is beyond safe Rust, and the

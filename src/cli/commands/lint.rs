@@ -7,7 +7,8 @@ use traceql_engine::{Progress, QueryOptions};
 
 use super::whole;
 use crate::Success;
-use crate::args::{LintArgs, SourceArgs};
+use crate::args::SourceArgs;
+use crate::check_args::LintArgs;
 use crate::error::{Error, Kind, Result};
 use crate::lint::find::find;
 use crate::lint::report::{Reported, end, sarif, text};

@@ -11,7 +11,6 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::QueryOptions;
 
 use crate::Success;
-use crate::args::TestArgs;
 use crate::check::capture::{Capture, Captured};
 use crate::check::report::github::{self, Workspace};
 use crate::check::report::list::List;
@@ -20,6 +19,7 @@ use crate::check::run::{self, Progress, RunOptions};
 use crate::check::sources::{Instead, Sources, unnamed};
 use crate::check::suite::{self, Reading, Suite, SuiteSource};
 use crate::check::{Counts, SuiteReport, TestOutcome, TestReport};
+use crate::check_args::TestArgs;
 use crate::error::{Error, Kind, Result};
 use crate::nearest::nearest;
 use crate::output::to_stdout;

@@ -367,7 +367,7 @@ mod tests {
                     id(&span.parent_span_id),
                     at.resource_spans.resource.service_name(),
                     span.name,
-                    (span.start_unix_nanos as i64 - (NOW as i64 - 60_000_000_000)) / 1_000_000,
+                    (span.start_unix_nanos - (NOW - 60_000_000_000)) / 1_000_000,
                     span.duration_nanos() / 1_000_000,
                 )
             })
