@@ -395,8 +395,51 @@ fn suites_that_are_wrong_are_told_where() {
 }
 
 #[test]
-fn the_reference_can_be_printed() {
+fn the_reference_can_be_printed_and_its_examples_are_suites() {
     let output = run(&["test", "--reference"]);
     let reference = fs::read_to_string(root().join("src/cli/check/README.md")).unwrap();
     assert_eq!(stdout(&output), reference);
+    let blocks =
+        || reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole = blocks().find(|block| block.contains("tests:")).unwrap();
+    let test = "tests:\n  - name: a\n    query: '{ true }'\n";
+    let indented =
+        |block: &str| -> String { block.lines().map(|line| format!("    {line}\n")).collect() };
+    let metrics =
+        "source: 'sample:'\ntests:\n  - name: a\n    query: '{ true } | avg_over_time(duration)'\n";
+    let mut suites = vec![whole.to_owned()];
+    for block in blocks().filter(|block| *block != whole) {
+        match block.split(':').next().unwrap() {
+            "spans" => suites.push(format!("{block}{test}    expect: {{ count: 2 }}\n")),
+            "expect" => suites.push(format!("source: 'sample:'\n{test}{}", indented(block))),
+            "threshold" => suites.push(format!("{metrics}{}", indented(block))),
+            // Each line is an example.
+            "snapshot" => suites
+                .extend(block.lines().map(|line| format!("source: 'sample:'\n{test}    {line}\n"))),
+            other => panic!("an example of {other} that nobody tries"),
+        }
+    }
+    assert!(suites.len() >= 6, "{suites:#?}");
+    let folder = tempfile::tempdir().unwrap();
+    for suite in suites {
+        fs::write(folder.path().join("s.yaml"), &suite).unwrap();
+        let output = run_in(folder.path(), &["test", "s.yaml"]);
+        // What they find is no matter; that they are understood is.
+        let said = stdout(&output) + &stderr(&output);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{suite}\n{said}");
+        assert!(!suite.starts_with("spans") || output.status.code() == Some(0), "{said}");
+    }
+}
+
+#[test]
+fn the_list_is_fit_for_its_terminal() {
+    let list = |variable: (&str, &str), more: &[&str]| {
+        let arguments = [&["test", FAILING, "--run", "^shape$"], more].concat();
+        stdout(&run_with_input(traceql(&arguments).env(variable.0, variable.1), b""))
+    };
+    let plain = list(("LANG", "C"), &[]);
+    assert!(plain.contains("\n  x shape  "), "{plain}");
+    let coloured = list(("LANG", "C.UTF-8"), &["--color", "always"]);
+    assert!(coloured.contains("\u{1b}[1m\u{1b}[31m✗\u{1b}[0m shape"), "{coloured:?}");
+    assert!(coloured.contains("\u{1b}[32m+  frontend: cart.Get"), "{coloured:?}");
 }

@@ -22,6 +22,8 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 /// How long requests may go on after the command has ended: what it sent last may still be on its way.
 const DRAIN: Duration = Duration::from_secs(2);
+/// What traces take in memory, as a multiple of what they take on the wire, about.
+const MEMORY_PER_BYTE: usize = 4;
 /// After how long a sender that was refused for want of room may try again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -32,7 +34,7 @@ pub(crate) struct Capture<'a> {
     pub(crate) listen: &'a str,
     /// The command and its arguments.
     pub(crate) command: &'a [OsString],
-    /// Most bytes that are kept of what it sends.
+    /// Memory that what it sends may take, about.
     pub(crate) memory_bytes: usize,
     /// Whether its standard output belongs to a report of ours.
     pub(crate) is_stdout_taken: bool,
@@ -54,7 +56,7 @@ impl Capture<'_> {
     /// If the address cannot be listened on or the command cannot be started; if a signal ended it.
     pub(crate) fn run(&self, runtimes: &Runtimes) -> Result<Captured> {
         let started = Instant::now();
-        let kept = Arc::new(Kept::new(self.memory_bytes));
+        let kept = Arc::new(Kept::new(self.memory_bytes / MEMORY_PER_BYTE));
         let sink = Arc::clone(&kept);
         let (status, address) = runtimes.io().block_on(async {
             let listener =

@@ -188,7 +188,8 @@ struct Teller {
 impl Teller {
     fn new(world: &World, args: &TestArgs) -> Self {
         let terminal = &world.terminal;
-        let list = List { paint: terminal.stdout, quiet: terminal.quiet };
+        let (paint, quiet, unicode) = (terminal.stdout, terminal.quiet, terminal.unicode);
+        let list = List { paint, quiet, unicode };
         Self { list, is_tap: args.tap, n_told: AtomicUsize::new(0), suite: Mutex::default() }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct List {
     pub(crate) paint: Paint,
     /// Only what is bad.
     pub(crate) quiet: bool,
+    /// Letters outside ASCII are shown.
+    pub(crate) unicode: bool,
 }
 
 impl List {
@@ -35,12 +37,13 @@ impl List {
             return String::new();
         }
         let paint = self.paint;
-        let mark = match test.outcome {
-            TestOutcome::Passed => paint.paint(HINT, "✓"),
-            TestOutcome::Failed(_) => paint.paint(ERROR, "✗"),
-            TestOutcome::Errored(_) => paint.paint(ERROR, "!"),
-            TestOutcome::Skipped(_) => paint.paint(FAINT, "-"),
+        let (style, mark, plain_mark) = match test.outcome {
+            TestOutcome::Passed => (HINT, "✓", "+"),
+            TestOutcome::Failed(_) => (ERROR, "✗", "x"),
+            TestOutcome::Errored(_) => (ERROR, "!", "!"),
+            TestOutcome::Skipped(_) => (FAINT, "-", "-"),
         };
+        let mark = paint.paint(style, if self.unicode { mark } else { plain_mark });
         let name = printable(&test.name);
         let blanks = NAME_WIDTH.saturating_sub(name.width());
         let time = match test.outcome {
