@@ -24,12 +24,12 @@ pub(crate) fn compare(
     };
     let missing = only_in(&before, &now);
     if !missing.is_empty() {
-        let message = format!("{} series of the baseline are missing", missing.len());
+        let message = format!("missing: {} series of the baseline", missing.len());
         failures.push(Failure::new(message).detail(first_lines(missing.into_iter())));
     }
     let extra = only_in(&now, &before);
     if !extra.is_empty() {
-        let message = format!("{} series are not in the baseline", extra.len());
+        let message = format!("new: {} series, not in the baseline", extra.len());
         failures.push(Failure::new(message).detail(first_lines(extra.into_iter())));
     }
     let outside: Vec<String> = now
@@ -44,22 +44,17 @@ pub(crate) fn compare(
         .collect();
     if !outside.is_empty() {
         let way = match baseline.worse {
-            Worse::Higher => "higher",
-            Worse::Lower => "lower",
-            Worse::Either => "off",
+            Worse::Higher => "higher than in",
+            Worse::Lower => "lower than in",
+            Worse::Either => "off from",
         };
+        let n_compared = now.keys().filter(|name| before.contains_key(*name)).count();
         let message = format!(
-            "{} of {} series are more than {}% {way} than in {}",
-            outside.len(),
-            now.len(),
+            "more than {}% {way} {}: {} of {n_compared} series",
             shown(baseline.tolerance * 100.0),
-            baseline.name
+            baseline.name,
+            outside.len(),
         );
-        let message = if baseline.worse == Worse::Either {
-            message.replace(" off than in ", " off from ")
-        } else {
-            message
-        };
         failures.push(Failure::new(message).detail(first_lines(outside.into_iter())));
     }
     failures
@@ -142,7 +137,7 @@ mod tests {
             &[("a", 89.0), ("b", 1.0)],
             &before,
             &[(
-                "2 of 2 series are more than 10% off from main",
+                "more than 10% off from main: 2 of 2 series",
                 "89, was 100 (-11%)  {s=\"a\"}\n1, was 0   {s=\"b\"}",
             )],
         );
@@ -152,7 +147,7 @@ mod tests {
             &[("a", 125.5), ("b", 0.0)],
             &before,
             &[(
-                "1 of 2 series are more than 10% higher than in main",
+                "more than 10% higher than in main: 1 of 2 series",
                 "125.5, was 100 (+25.5%)  {s=\"a\"}",
             )],
         );
@@ -166,8 +161,8 @@ mod tests {
             &[("a", 1.0), ("new", 1.0)],
             &[("a", 1.0), ("old", 1.0)],
             &[
-                ("1 series of the baseline are missing", "{s=\"old\"}"),
-                ("1 series are not in the baseline", "{s=\"new\"}"),
+                ("missing: 1 series of the baseline", "{s=\"old\"}"),
+                ("new: 1 series, not in the baseline", "{s=\"new\"}"),
             ],
         );
     }
