@@ -48,6 +48,10 @@ fn help_of_every_command() {
             &["convert", "-h"],
             &["export", "-h"],
             &["fmt", "-h"],
+            &["test", "-h"],
+            &["test", "--help"],
+            &["lint", "-h"],
+            &["lint", "--help"],
             &["serve", "-h"],
         ],
     );

@@ -1,11 +1,14 @@
 //! The one integration binary of the workspace. Every file of this folder is a module named here;
 //! `tidy` fails if one is forgotten.
 
+mod capture;
+mod checks;
 mod cli;
 mod convert;
 mod evaluator;
 mod export;
 mod golden;
+mod lint;
 mod memory;
 mod metrics_evaluator;
 mod metrics_examples;

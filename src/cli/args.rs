@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
 const TIME: &str = "Time range (none: the whole source)";
 const METRICS: &str = "Metrics queries";
 const REDACTION: &str = "Redaction";
-const RUNNING: &str = "Running";
+pub(crate) const RUNNING: &str = "Running";
 const LIMITS: &str = "Limits";
 const COMMON: &str = "Every command";
 
@@ -24,7 +26,7 @@ const STYLES: Styles = Styles::styled()
 const EXIT_CODES: &str = "\
 Exit codes:
   0    answered; a closed pipe counts as answered
-  1    nothing matched, with --exit-status
+  1    nothing matched, with --exit-status; a check of `test` or `lint` failed
   2    the command line or the query is wrong
   3    the source cannot be reached, or not with these credentials
   4    the answer is partial
@@ -110,6 +112,12 @@ pub(crate) enum Command {
     Fmt(FmtArgs),
     /// Ask at a prompt: history, completion from the data, commands; as plain `traceql` does
     Repl(ReplArgs),
+    /// Check traces against suites of questions, for CI
+    #[command(after_help = TEST_EXAMPLE, after_long_help = TEST_HELP)]
+    Test(TestArgs),
+    /// Check queries in files: .traceql, suites, Grafana dashboards and alerts
+    #[command(after_long_help = LINT_HELP)]
+    Lint(LintArgs),
     /// Answer Tempo's HTTP queries
     Serve(ServeArgs),
 }

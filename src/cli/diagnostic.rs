@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use traceql_language::{Error as QueryError, ErrorKind, LineColumn};
+use clap::builder::styling::Style;
+use traceql_language::{Error as QueryError, ErrorKind, LineColumn, TextRange};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::error::{Error, Message};
@@ -44,7 +45,7 @@ pub(crate) fn render_query_error(
         kind => format!(" ({kind})"),
     };
     line(&mut text, format_args!("{}{kind}: {}", paint.paint(ERROR, "error"), error.message));
-    draw(&mut text, name, query, error, paint);
+    draw(&mut text, name, query, error.range, ERROR, paint);
     // Many messages say it themselves.
     if !error.expected.is_empty() && !error.message.starts_with("expected ") {
         let expected = expected(&error.expected);
@@ -54,6 +55,37 @@ pub(crate) fn render_query_error(
         line(&mut text, format_args!("{}: {hint}", paint.paint(HINT, "hint")));
     }
     text
+}
+
+/// Something to say about a place in a text that is no refusal of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remark<'a> {
+    /// What it begins with: `warning[unscoped]`.
+    pub(crate) label: &'a str,
+    /// The style of label and marks.
+    pub(crate) style: Style,
+    /// One clause.
+    pub(crate) message: &'a str,
+    /// What is the text called.
+    pub(crate) name: &'a str,
+    /// The text.
+    pub(crate) text: &'a str,
+    /// The place.
+    pub(crate) range: TextRange,
+    /// What to do.
+    pub(crate) hints: &'a [String],
+}
+
+/// A remark with the text it is about.
+pub(crate) fn render_remark(remark: &Remark<'_>, paint: Paint) -> String {
+    let Remark { label, style, message, name, text, range, hints } = *remark;
+    let mut out = String::new();
+    line(&mut out, format_args!("{}: {message}", paint.paint(style, label)));
+    draw(&mut out, name, text, range, style, paint);
+    for hint in hints {
+        line(&mut out, format_args!("{}: {hint}", paint.paint(HINT, "hint")));
+    }
+    out
 }
 
 fn expected(expected: &[String]) -> String {
@@ -75,9 +107,9 @@ fn expected(expected: &[String]) -> String {
 }
 
 /// The line of the query where the error begins, and marks under the range.
-fn draw(text: &mut String, name: &str, query: &str, error: &QueryError, paint: Paint) {
-    let start = query.floor_char_boundary((error.range.start as usize).min(query.len()));
-    let end = query.floor_char_boundary((error.range.end as usize).min(query.len())).max(start);
+fn draw(text: &mut String, name: &str, query: &str, range: TextRange, style: Style, paint: Paint) {
+    let start = query.floor_char_boundary((range.start as usize).min(query.len()));
+    let end = query.floor_char_boundary((range.end as usize).min(query.len())).max(start);
     let place = LineColumn::of(query, start);
     let line_start = query[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = query[start..].find('\n').map_or(query.len(), |at| start + at);
@@ -95,7 +127,7 @@ fn draw(text: &mut String, name: &str, query: &str, error: &QueryError, paint: P
     line(text, format_args!("{} {bar} {before}{marked}{after}", paint.paint(FAINT, &number)));
     let marks = "^".repeat(marked.width().max(1));
     let indent = " ".repeat(before.width());
-    line(text, format_args!("{gutter} {bar} {indent}{}", paint.paint(ERROR, marks)));
+    line(text, format_args!("{gutter} {bar} {indent}{}", paint.paint(style, marks)));
 }
 
 /// Tabs as spaces, other control characters as their pictures, so that columns line up and nothing
@@ -139,8 +171,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use traceql_language::TextRange;
-
     use super::*;
 
     const PLAIN: Paint = Paint { on: false };

@@ -2,10 +2,15 @@
 //! prints, reads the environment and the clock, and decides how the process ends.
 
 mod args;
+mod check;
+mod check_args;
 mod commands;
 mod diagnostic;
+mod document;
 mod error;
 mod host;
+mod lint;
+mod nearest;
 mod output;
 mod repl;
 mod session;
@@ -26,8 +31,8 @@ use output::sink::Sink;
 use settings::World;
 use terminal::Terminal;
 
-/// Exit code of `--exit-status` if nothing matched.
-const NOTHING_MATCHED: u8 = 1;
+/// Exit code of a command that did its work and found that something is not as it should be.
+const NOT_AS_ASKED: u8 = 1;
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,8 @@ enum Success {
     Answered,
     /// It answered that there is nothing, and this was asked for as an exit code.
     NothingMatched,
+    /// It checked something, which did not hold.
+    CheckFailed,
 }
 
 /// Runs the command that the process was started with. Everything that goes wrong has been said on
@@ -45,8 +52,12 @@ pub fn run() -> ExitCode {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let now = u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0);
-    run_with(std::env::args_os(), environment, now)
+    run_with(std::env::args_os(), environment, now_unix_nanos())
+}
+
+/// The clock, for the few who need it after the start.
+fn now_unix_nanos() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0)
 }
 
 fn run_with(
@@ -78,7 +89,7 @@ fn run_with(
     };
     match dispatch(&world, &line) {
         Ok(Success::Answered) => ExitCode::SUCCESS,
-        Ok(Success::NothingMatched) => ExitCode::from(NOTHING_MATCHED),
+        Ok(Success::NothingMatched | Success::CheckFailed) => ExitCode::from(NOT_AS_ASKED),
         Err(error) => {
             report(&world.terminal, &error);
             ExitCode::from(error.kind.exit_code())
@@ -109,6 +120,8 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Export(args) => commands::export::run(world, args),
         Command::Fmt(args) => commands::fmt::run(world, args),
         Command::Repl(args) => repl::run(world, line.common.color, args),
+        Command::Test(args) => commands::test::run(world, args),
+        Command::Lint(args) => commands::lint::run(world, args),
         Command::Serve(args) => commands::serve::run(world, args),
     }
 }

@@ -11,6 +11,7 @@ use traceql_engine::{Engine, EngineConfig};
 
 use crate::args::SourceArgs;
 use crate::error::{Error, Kind, Result};
+use crate::nearest::nearest;
 use crate::settings::{self, World};
 
 /// Entries of a folder named when something was not found in it.
@@ -135,33 +136,6 @@ fn explain_missing(error: Error, path: &Path) -> Error {
     }
 }
 
-/// The entry that differs least, if it differs little.
-fn nearest<'a>(name: &str, entries: &'a [String]) -> Option<&'a str> {
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
-    entries
-        .iter()
-        .map(|entry| (edits(name, entry), entry.as_str()))
-        .filter(|(edits, _)| *edits <= allowed)
-        .min()
-        .map(|(_, entry)| entry)
-}
-
-/// Insertions, removals and replacements between two names.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// The block whose id begins with the given text; the only one if no text is given.
 pub(crate) fn pick<'a, T>(
     blocks: &'a [T],
@@ -203,14 +177,6 @@ pub(crate) fn pick<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn near_misses_are_found() {
-        let entries = ["blocks".to_owned(), "index".to_owned()];
-        assert_eq!(nearest("block", &entries), Some("blocks"));
-        assert_eq!(nearest("blokcs", &entries), Some("blocks"));
-        assert_eq!(nearest("data", &entries), None);
-    }
 
     #[test]
     fn blocks_are_picked_by_the_beginning_of_their_id() {

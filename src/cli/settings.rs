@@ -53,6 +53,12 @@ impl From<DialectName> for Dialect {
 }
 
 impl World {
+    /// A variable of the environment; an empty one counts as none.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        let mut found = self.environment.iter().rev().filter(|(key, _)| key == name);
+        found.next().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
     /// Turns a query's text into a typed query.
     pub(crate) fn compile(&self, text: &str) -> Result<TypedQuery> {
         traceql_language::compile(text, self.dialect)

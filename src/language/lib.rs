@@ -20,6 +20,7 @@ mod fold;
 mod lenient;
 mod lexer;
 mod lint;
+mod mentions;
 mod operator;
 mod parser;
 pub mod range;
@@ -34,6 +35,7 @@ pub use error::{Code, Error, ErrorKind, Verdict};
 pub use fold::integer_power;
 pub use lenient::lenient_filter;
 pub use lint::advice;
+pub use mentions::mentions;
 pub use range::{LineColumn, TextRange};
 
 /// Longest query accepted, in bytes: Tempo's default.

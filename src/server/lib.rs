@@ -1,11 +1,12 @@
-//! Tempo's HTTP API over the engine: routes, parameters, tenants, shapes of answers, limits. It
-//! prints nothing, reads no environment and no clock of its own, and knows nothing of the command
-//! line.
+//! Tempo's HTTP API over the engine: routes, parameters, tenants, shapes of answers, limits; and the
+//! receivers of OTLP (`ingest`), which know no engine. It prints nothing, reads no environment and no
+//! clock of its own, and knows nothing of the command line.
 
 pub mod api;
 pub mod error;
 mod form;
 mod handler;
+pub mod ingest;
 pub mod options;
 mod queue;
 mod reply;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, io::Read as _, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use object_store::{ListResult, ObjectStoreExt as _, path::Path};
+use object_store::{ListResult, ObjectStoreExt as _, memory::InMemory, path::Path};
 
 use super::{
     Block,
@@ -18,6 +18,8 @@ use super::{
     tenant::TenantId,
     url::SourceUrl,
 };
+use crate::model::Trace;
+use crate::write::otlp;
 use crate::{Error, Result};
 
 /// Folders looked into when a tenant was not found, to say which tenants there are.
@@ -108,6 +110,18 @@ impl Source {
             },
         };
         Ok(Self { name: url.to_owned(), kind, place: Some(place), kept: None })
+    }
+
+    /// Traces that are there already, as a source of one file. Errors call it by `name`, and so
+    /// does whoever keeps what was read of it: it should be unique.
+    pub async fn of_traces(name: &str, traces: &[Trace]) -> Result<Self> {
+        let (store, key) = (InMemory::new(), Path::from("traces.pb"));
+        let bytes = Bytes::from(otlp::to_protobuf(traces));
+        let put = store.put(&key, bytes.into()).await;
+        put.map_err(|e| Error::storage("source", name, e))?;
+        let store = OpenStore { store: Arc::new(store), url: name.into(), listable: true };
+        let kind = SourceKind::Otlp(OtlpFormat::Protobuf);
+        Ok(Self { name: name.to_owned(), kind, place: Some(Place { store, key }), kept: None })
     }
 
     /// What it is.

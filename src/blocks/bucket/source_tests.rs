@@ -323,3 +323,18 @@ async fn otlp_files_are_recognised_and_unzipped() {
     let kind = open("-").await.unwrap().kind().clone();
     assert_eq!(kind, SourceKind::Otlp(OtlpFormat::Unknown));
 }
+
+#[tokio::test]
+async fn traces_in_memory_are_a_source_like_any_file() {
+    use crate::model::{ResourceSpans, ScopeSpans, Span, Trace, TraceId};
+    let span = Span { name: "x".to_owned(), span_id: vec![1; 8], ..Span::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let traces = [Trace { id: TraceId([7; 16]), resource_spans }];
+    let source = Source::of_traces("what was sent", &traces).await.unwrap();
+    assert_eq!(source.to_string(), "what was sent");
+    assert_eq!(*source.kind(), SourceKind::Otlp(OtlpFormat::Protobuf));
+    let bytes = source.read_otlp(1 << 20).await.unwrap();
+    assert_eq!(otlp::decode_protobuf(bytes, "test").unwrap(), traces);
+    assert!(matches!(source.read_otlp(3).await, Err(Error::OverLimit { .. })));
+}

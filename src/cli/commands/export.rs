@@ -56,10 +56,8 @@ pub(crate) fn run(world: &World, args: &ExportArgs) -> Result<Success> {
             Some(_) => Some(Destination::open(&out, &stores).await?),
             None => None,
         };
-        let outcome = session
-            .engine
-            .search(&session.source, &session.tenants, &query, &options)
-            .await?;
+        let outcome =
+            session.engine.search(&session.source, &session.tenants, &query, &options).await?;
         let (mut answer, told) = split(outcome);
         answer.traces.sort_by_key(|trace| trace.trace_id);
         let export = Export { session, options, redaction, found: answer.traces };

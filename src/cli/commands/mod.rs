@@ -5,9 +5,11 @@ pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fmt;
+pub(crate) mod lint;
 pub(crate) mod query;
 pub(crate) mod serve;
 pub(crate) mod tags;
+pub(crate) mod test;
 pub(crate) mod trace;
 pub(crate) mod values;
 

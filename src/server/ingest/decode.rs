@@ -1,0 +1,49 @@
+//! From the bytes of a request to traces, the same for both receivers.
+
+use bytes::Bytes;
+use traceql_blocks::Error as BlocksError;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::Trace;
+use traceql_blocks::write::otlp;
+
+use super::{Limits, Received, Refused};
+use crate::request::tenants::TENANT_HEADER;
+
+/// How the body of a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// Decodes a body. This is work; requests are small enough to do it where they arrive.
+pub(super) fn decode(
+    body: Bytes,
+    encoding: Encoding,
+    tenant: Option<TenantId>,
+    limits: Limits,
+) -> Result<Received, Refused> {
+    const NAME: &str = "the request";
+    let size_bytes = body.len();
+    let decoded = match encoding {
+        Encoding::Protobuf => otlp::decode_protobuf_within(body, NAME, limits.decode_bytes),
+        Encoding::Json => otlp::decode_json_within(&body, NAME, limits.decode_bytes),
+    };
+    let traces: Vec<Trace> = decoded.map_err(|error| match error {
+        error @ (BlocksError::Memory { .. } | BlocksError::OverLimit { .. }) => {
+            Refused::Invalid(format!("{error}; send smaller batches"))
+        }
+        error => Refused::Invalid(error.to_string()),
+    })?;
+    Ok(Received { tenant, traces, size_bytes })
+}
+
+/// The tenant of a request, if it names one.
+pub(super) fn tenant(headers: &axum::http::HeaderMap) -> Result<Option<TenantId>, Refused> {
+    let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
+    let name = String::from_utf8_lossy(value.as_bytes());
+    match name.trim() {
+        "" => Ok(None),
+        name => TenantId::parse(name).map(Some).map_err(|e| Refused::Invalid(e.to_string())),
+    }
+}

@@ -1,0 +1,104 @@
+//! The gRPC receiver: `TraceService/Export`, unary. Framing, compression and statuses are the
+//! library's; messages are passed through as bytes, since the reader of files decodes them.
+
+use std::pin::Pin;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Response, StatusCode};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use tonic::Status;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::{Grpc, UnaryService};
+
+use super::decode::{Encoding, decode, tenant};
+use super::{Receiver, Refused, Sink};
+
+/// Answers one call.
+pub(super) async fn export<S: Sink>(
+    State(receiver): State<Receiver<S>>,
+    request: Request,
+) -> Response<Body> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        let mut response = Response::new(Body::from("this path is for gRPC\n"));
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return response;
+    }
+    let mut grpc = Grpc::new(Whole)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(receiver.limits.request_bytes);
+    grpc.unary(Export(receiver), request).await.map(Body::new)
+}
+
+struct Export<S>(Receiver<S>);
+
+type Answering =
+    Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send + 'static>>;
+
+impl<S: Sink> UnaryService<Bytes> for Export<S> {
+    type Response = Bytes;
+    type Future = Answering;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let receiver = self.0.clone();
+        Box::pin(async move {
+            let (metadata, _, body) = request.into_parts();
+            let tenant = tenant(&metadata.into_headers())?;
+            let received = decode(body, Encoding::Protobuf, tenant, receiver.limits)?;
+            receiver.sink.take(received).await?;
+            // An `ExportTraceServiceResponse` without partial success has no bytes.
+            Ok(tonic::Response::new(Bytes::new()))
+        })
+    }
+}
+
+impl From<Refused> for Status {
+    /// Senders repeat a call after `UNAVAILABLE`, and after `RESOURCE_EXHAUSTED` only if told when;
+    /// this one is therefore told by the former, as the protocol advises.
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(why) => Self::invalid_argument(why),
+            Refused::Full(why, _) | Refused::Unavailable(why) => Self::unavailable(why),
+        }
+    }
+}
+
+/// Messages as their bytes.
+#[derive(Clone, Copy, Debug)]
+struct Whole;
+
+impl Codec for Whole {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Whole {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Whole {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}

@@ -1,0 +1,177 @@
+//! The HTTP receiver: `POST /v1/traces`, protobuf or JSON, gzip or not. A body answers in the encoding
+//! of its request, errors included, as `google.rpc.Status`.
+
+use std::io::Read as _;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use axum::http::{HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use prost::Message;
+use serde::Serialize;
+
+use super::decode::{Encoding, decode, tenant};
+use super::{Receiver, Refused, Sink};
+
+/// A request that is not taken.
+struct Failure {
+    status: StatusCode,
+    message: String,
+    retry_after_seconds: Option<u64>,
+}
+
+/// Answers one request.
+pub(super) async fn export<S: Sink>(
+    State(receiver): State<Receiver<S>>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let encoding = match encoding(&parts.headers) {
+        Ok(encoding) => encoding,
+        // In which encoding to answer is not known, so it is the protocol's first.
+        Err(failure) => return refuse(Encoding::Protobuf, &failure),
+    };
+    match take(&receiver, &parts.headers, body, encoding).await {
+        Ok(()) => respond(StatusCode::OK, encoding, success(encoding)),
+        Err(failure) => refuse(encoding, &failure),
+    }
+}
+
+/// Answers whatever is no `POST`.
+pub(super) async fn wrong_method() -> Response<Body> {
+    let mut response = Response::new(Body::from("traces are sent with POST\n"));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn take<S: Sink>(
+    receiver: &Receiver<S>,
+    headers: &HeaderMap,
+    body: Body,
+    encoding: Encoding,
+) -> Result<(), Failure> {
+    let limit_bytes = receiver.limits.request_bytes;
+    let tenant = tenant(headers)?;
+    let is_gzip = is_gzip(headers)?;
+    let body = axum::body::to_bytes(body, limit_bytes).await.map_err(|error| {
+        // The library does not say which; a body that breaks off is read by nobody.
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        Failure::new(
+            status,
+            format!("the body has more than {limit_bytes} bytes, or breaks off: {error}"),
+        )
+    })?;
+    let body = if is_gzip { gunzip(&body, limit_bytes)? } else { body };
+    let received = decode(body, encoding, tenant, receiver.limits)?;
+    Ok(receiver.sink.take(received).await?)
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/x-protobuf" | "application/protobuf" => Ok(Encoding::Protobuf),
+        "application/json" => Ok(Encoding::Json),
+        other => Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "content type {other:?} is none of application/x-protobuf and application/json"
+            ),
+        )),
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
+    let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+    match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "gzip" => Ok(true),
+        "" | "identity" => Ok(false),
+        other => Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content encoding {other:?} is not gzip"),
+        )),
+    }
+}
+
+fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Failure> {
+    let mut expanded = Vec::new();
+    let most = (limit_bytes as u64).saturating_add(1);
+    flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut expanded).map_err(
+        |error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")),
+    )?;
+    if expanded.len() > limit_bytes {
+        let message = format!("the body expands to more than {limit_bytes} bytes");
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(expanded.into())
+}
+
+impl Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after_seconds: None }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, why),
+            Refused::Full(why, after) => Self {
+                // Rounded up: who comes too early is refused again.
+                retry_after_seconds: Some(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, why)
+            },
+            Refused::Unavailable(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+}
+
+/// An `ExportTraceServiceResponse` without partial success.
+fn success(encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::Protobuf => Vec::new(),
+        Encoding::Json => b"{}".to_vec(),
+    }
+}
+
+/// `google.rpc.Status` as far as senders read it.
+#[derive(Clone, PartialEq, Message, Serialize)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+fn refuse(encoding: Encoding, failure: &Failure) -> Response<Body> {
+    let code = match failure.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => {
+            tonic::Code::ResourceExhausted
+        }
+        StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
+        _ => tonic::Code::InvalidArgument,
+    };
+    let status = RpcStatus { code: i32::from(code), message: failure.message.clone() };
+    let body = match encoding {
+        Encoding::Protobuf => status.encode_to_vec(),
+        Encoding::Json => crate::api::json::to_text(&status).into_bytes(),
+    };
+    let mut response = respond(failure.status, encoding, body);
+    if let Some(seconds) = failure.retry_after_seconds {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn respond(status: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let kind = match encoding {
+        Encoding::Protobuf => "application/x-protobuf",
+        Encoding::Json => "application/json",
+    };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,129 @@
+//! Takes traces in over OTLP: gRPC and HTTP on one address, protobuf and JSON, gzip. Bodies are bounded,
+//! decoded by the reader of files, and handed to a [`Sink`]; what becomes of them then is not known here.
+//!
+//! The protocol is `docs/specification.md` of opentelemetry-proto 1.x: which statuses a sender may
+//! repeat a request after, and what a body says in each encoding.
+
+mod decode;
+mod grpc;
+mod http;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, post};
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::Trace;
+
+/// Path of the HTTP receiver.
+pub const HTTP_PATH: &str = "/v1/traces";
+/// Path of the gRPC receiver.
+pub const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// What received traces are handed to.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes the traces of one request. The sender is told of success when this is done, and forgets
+    /// the traces then.
+    fn take(&self, received: Received) -> impl Future<Output = Result<(), Refused>> + Send;
+}
+
+/// What one request brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// Whose traces, if the request says so (`X-Scope-OrgID`).
+    pub tenant: Option<TenantId>,
+    /// The traces, or parts of them: a request holds what one sender had at hand.
+    pub traces: Vec<Trace>,
+    /// Size of the request, decompressed.
+    pub size_bytes: usize,
+}
+
+/// Why traces are not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// They are wrong; sending them again will not help.
+    Invalid(String),
+    /// There is no room for them now; the sender may try again after this long.
+    Full(String, Duration),
+    /// Nobody can take them at present; the sender may try again.
+    Unavailable(String),
+}
+
+/// Bounds on one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes of a body, as sent and decompressed.
+    pub request_bytes: usize,
+    /// Most bytes of memory that decoding it may take, about.
+    pub decode_bytes: u64,
+}
+
+impl Default for Limits {
+    /// Collectors send at most 4 MiB unless told otherwise; there is room above that.
+    fn default() -> Self {
+        Self { request_bytes: 16 << 20, decode_bytes: 256 << 20 }
+    }
+}
+
+/// What both receivers share.
+#[derive(Debug)]
+struct Receiver<S> {
+    sink: Arc<S>,
+    limits: Limits,
+}
+
+impl<S> Clone for Receiver<S> {
+    fn clone(&self) -> Self {
+        Self { sink: Arc::clone(&self.sink), limits: self.limits }
+    }
+}
+
+/// The routes of both receivers, to be served alone or beside others.
+pub fn router<S: Sink>(sink: Arc<S>, limits: Limits) -> Router {
+    let receiver = Receiver { sink, limits };
+    Router::new()
+        .route(HTTP_PATH, post(http::export::<S>).fallback(http::wrong_method))
+        .route(GRPC_PATH, any(grpc::export::<S>))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(receiver)
+}
+
+/// Receives until `stop` is done, then until the requests on their way are answered, for `drain` at
+/// most.
+///
+/// # Errors
+/// If connections cannot be served any longer.
+pub async fn receive<S: Sink>(
+    listener: TcpListener,
+    sink: Arc<S>,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send + 'static,
+    drain: Duration,
+) -> io::Result<()> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let stop = async move {
+        stop.await;
+        // The receiver may be gone only if serving has ended already.
+        let _gone = stopping.send(());
+    };
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let serving = axum::serve(listener, router(sink, limits)).with_graceful_shutdown(stop);
+    tokio::select! {
+        served = serving => served,
+        () = async {
+            match stopped.await {
+                Ok(()) => tokio::time::sleep(drain).await,
+                Err(_) => std::future::pending().await,
+            }
+        } => Ok(()),
+    }
+}
