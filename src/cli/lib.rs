@@ -18,6 +18,7 @@ mod settings;
 mod supervise;
 mod terminal;
 mod units;
+mod write_args;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::whole;
 use crate::Success;
-use crate::args::{BlockFormat, ConvertArgs, NewBlockArgs, OutputFormat};
+use crate::args::OutputFormat;
 use crate::error::{Error, Kind, Result};
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
 use crate::output::to_stdout;
@@ -25,6 +25,7 @@ use crate::session::{Session, SessionOptions};
 use crate::settings::{self, World};
 use crate::supervise::Runtimes;
 use crate::units::{format_count, format_size, plural};
+use crate::write_args::{BlockFormat, ConvertArgs, NewBlockArgs};
 
 /// Bytes of dictionaries kept while blocks are read: each is read once.
 const CACHE_BYTES: usize = 16 << 20;

@@ -18,12 +18,12 @@ use uuid::Uuid;
 use super::convert::NewBlocks;
 use super::{Asking, Told, split, whole};
 use crate::Success;
-use crate::args::{ExportArgs, ExportFormat};
 use crate::error::{Error, Kind, Result};
 use crate::output::to_stdout;
 use crate::session::Session;
 use crate::settings::{self, World};
 use crate::units::plural;
+use crate::write_args::{ExportArgs, ExportFormat};
 
 /// Traces that are fetched at a time.
 const CONCURRENT_TRACES: usize = 8;
