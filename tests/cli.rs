@@ -11,8 +11,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::binary::{
-    TRACEQL, check_snapshot, root, run, run_with_input, stderr, stdout, traceql, transcript,
+    check_snapshot, root, run, run_with_input, stderr, stdout, traceql, transcript,
 };
+#[cfg(unix)]
+use crate::support::terminal::{self, Terminal};
 
 const FAILED_CHECKOUT: &str = "29a05474238c49cf1b5e17b72f2388dc";
 const SHOP5: &str = "testdata/blocks/shop/shop5";
@@ -437,9 +439,7 @@ fn the_server_says_where_it_listens_and_ends_when_told() {
 #[cfg(unix)]
 #[test]
 fn in_a_terminal() {
-    if Command::new("tmux").arg("-V").output().is_err() {
-        // Past the capture of the test runner, so that a test that did not run is seen.
-        drop(writeln!(std::io::stderr(), "SKIPPED cli::in_a_terminal: there is no tmux"));
+    if !terminal::is_there("cli::in_a_terminal") {
         return;
     }
     for width in [80, 160] {
@@ -485,40 +485,9 @@ fn in_a_terminal() {
 /// Runs the binary in a terminal of this width; returns the screen with its colours.
 #[cfg(unix)]
 fn in_tmux(width: u32, environment: &str, arguments: &str) -> String {
-    // A socket of its own for each: a server that was told to end may still be about it.
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let socket = format!("traceql-test-{}-{n}", std::process::id());
-    let tmux = |arguments: &[&str]| {
-        let output =
-            Command::new("tmux").args(["-u", "-L", &socket]).args(arguments).output().unwrap();
-        assert!(output.status.success(), "tmux {arguments:?}: {}", stderr(&output));
-        stdout(&output)
-    };
-    let width = width.to_string();
-    // The shell stays until it is told to go, so that there is a screen to capture.
-    let line =
-        format!("{environment}{TRACEQL} {arguments}; tmux -L {socket} wait-for -S done; cat");
-    let folder = root().display().to_string();
-    tmux(&[
-        "-f",
-        "/dev/null",
-        "new-session",
-        "-d",
-        "-x",
-        &width,
-        "-y",
-        "60",
-        "-c",
-        &folder,
-        "sh",
-        "-c",
-        &line,
-    ]);
-    tmux(&["wait-for", "done"]);
-    let screen = tmux(&["capture-pane", "-p", "-e"]);
-    tmux(&["kill-server"]);
-    screen
+    let terminal = Terminal::start((width, 60), environment, arguments);
+    terminal.wait_for_end();
+    terminal.colours()
 }
 
 #[cfg(unix)]

@@ -16,6 +16,8 @@ mod metrics_oracle;
 mod oracle;
 mod readme;
 mod remote;
+#[cfg(unix)]
+mod repl;
 mod server;
 mod server_metrics;
 mod split;

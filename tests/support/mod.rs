@@ -17,3 +17,5 @@ pub(crate) mod series;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
 pub(crate) mod servers;
 pub(crate) mod stored;
+#[cfg(unix)]
+pub(crate) mod terminal;

@@ -13,6 +13,7 @@ use super::{Flow, Repl};
 use crate::args::{QueryFormat, ScopeName};
 use crate::commands;
 use crate::error::{Error, Kind, Result};
+use crate::nearest::nearest;
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
 use crate::settings;
 use crate::units;
@@ -140,8 +141,9 @@ pub(super) fn run(repl: &mut Repl, line: &str) -> Result<Flow> {
         None => {
             let error = Error::usage(format!("there is no command \\{name}"));
             let names = COMMANDS.iter().flat_map(|command| command.names);
-            let near = names.filter(|known| known.len() > 1 && known.starts_with(name)).min();
-            Err(match near.filter(|_| !name.is_empty()) {
+            let names: Vec<String> = names.map(|name| (*name).to_owned()).collect();
+            let near = nearest(name, &names).filter(|known| known.len() > 1);
+            Err(match near {
                 Some(near) => error.hint(format!("did you mean \\{near}?")),
                 None => error.hint("\\? lists the commands"),
             })
@@ -166,9 +168,12 @@ fn help(repl: &mut Repl, _: &str) -> Result<Flow> {
     let sheet = Sheet { columns, rows: COMMANDS.iter().map(row).collect() };
     let world = repl.world();
     world.print(|out| {
-        sheet.write_wide(out, &world.terminal)?;
-        writeln!(out, "\nAnything else is a TraceQL query; it may take several lines, and an empty line runs it.")?;
-        writeln!(out, "Tab completes, Ctrl-R searches what was typed before, Ctrl-C stops a query.")
+        sheet.write_table(out, &world.terminal)?;
+        writeln!(
+            out,
+            "\nAnything else is a TraceQL query. It may take several lines; an empty one runs it."
+        )?;
+        writeln!(out, "Tab completes, Ctrl-R searches what was typed, Ctrl-C stops a query.")
     })?;
     Ok(Flow::Go)
 }
@@ -186,25 +191,31 @@ fn source(repl: &mut Repl, url: &str) -> Result<Flow> {
     repl.state.source.source = Some(url.to_owned());
     // Tenants are the source's own.
     repl.state.source.tenant.clear();
-    if let Err(error) = repl.open() {
-        repl.state.source = before;
-        return Err(error);
+    match repl.open() {
+        Ok(opened) => repl.say(&opened),
+        Err(error) => {
+            repl.state.source = before;
+            return Err(error);
+        }
     }
     Ok(Flow::Go)
 }
 
 fn tenant(repl: &mut Repl, names: &str) -> Result<Flow> {
     if names.is_empty() {
-        let tenants = repl.open()?;
-        repl.say(&format!("tenant: {tenants}"));
+        let opened = repl.open()?;
+        repl.say(&opened);
         return Ok(Flow::Go);
     }
     let before = repl.state.source.tenant.clone();
     repl.state.source.tenant = names.split('|').map(|name| name.trim().to_owned()).collect();
     let changed = settings::tenants(&repl.state.source).and_then(|_| repl.open());
-    if let Err(error) = changed {
-        repl.state.source.tenant = before;
-        return Err(error);
+    match changed {
+        Ok(opened) => repl.say(&opened),
+        Err(error) => {
+            repl.state.source.tenant = before;
+            return Err(error);
+        }
     }
     Ok(Flow::Go)
 }
@@ -457,8 +468,8 @@ fn save(repl: &mut Repl, text: &str) -> Result<Flow> {
         query => query.to_owned(),
     };
     repl.world().compile(&query)?;
-    let path = saved::save(&repl.folder()?, name, &query)?;
-    repl.say(&format!("kept in {}", path.display()));
+    saved::save(&repl.folder()?, name, &query)?;
+    repl.say(&format!("kept; \\run {name} runs it"));
     Ok(Flow::Go)
 }
 

@@ -55,16 +55,12 @@ impl PromptHelper {
                 fields.extend(self.vocabulary.names().iter().cloned());
                 begin_with(typed, fields.into_iter().map(plain))
             }
-            Wanted::Value { field, .. } => {
-                let values = self.vocabulary.values(&field, Some(before));
-                let literals = values.iter().map(|value| literal(value.value_type, &value.value));
+            Wanted::Value { field, quote } => {
+                let values = self.vocabulary.values(&field, &before[..start]);
                 let typed = typed.trim_start_matches(['"', '`']);
-                let mut values: Vec<Pair> = literals
-                    .filter(|literal| literal.trim_start_matches('"').starts_with(typed))
-                    .map(plain)
-                    .collect();
-                values.truncate(MAX_CANDIDATES);
-                values
+                let fitting = values.iter().filter(|value| value.value.starts_with(typed));
+                let literals = fitting.map(|v| plain(literal(v.value_type, &v.value, quote)));
+                literals.take(MAX_CANDIDATES).collect()
             }
             Wanted::Stage => begin_with(typed, editor::stages().map(str::to_owned).map(plain)),
             Wanted::Hint => begin_with(typed, HINTS.map(str::to_owned).into_iter().map(plain)),
@@ -124,12 +120,29 @@ fn begin_with(typed: &str, candidates: impl Iterator<Item = Pair>) -> Vec<Pair> 
         .collect()
 }
 
-/// A value as a query writes it.
-fn literal(value_type: &str, value: &str) -> String {
-    match value_type {
-        "string" => traceql_language::ir::Static::String(value.to_owned()).to_string(),
+/// A value as a query writes it, in the quotes that were begun.
+fn literal(value_type: &str, value: &str, quote: Option<char>) -> String {
+    match (value_type, quote) {
+        ("string", Some('`')) if !value.contains('`') => format!("`{value}`"),
+        ("string", _) => quoted(value),
         _ => value.to_owned(),
     }
+}
+
+fn quoted(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }
 
 impl Completer for PromptHelper {
@@ -159,7 +172,7 @@ impl Hinter for PromptHelper {
         if !line.starts_with('\\') && position == line.len() {
             let completion = editor::completion(line);
             if let Wanted::Value { field, .. } = completion.wanted {
-                self.vocabulary.prefetch(&field, Some(&line[..completion.range.start as usize]));
+                self.vocabulary.prefetch(&field, &line[..completion.range.start as usize]);
             }
         }
         if line.is_empty() || line.contains('\n') {
@@ -299,8 +312,11 @@ mod tests {
 
     #[test]
     fn values_are_written_as_literals() {
-        assert_eq!(literal("string", "a\"b"), "\"a\\\"b\"");
-        assert_eq!(literal("int", "5"), "5");
-        assert_eq!(literal("keyword", "error"), "error");
+        assert_eq!(literal("string", "a\"b\\c\n", None), r#""a\"b\\c\n""#);
+        assert_eq!(literal("string", "größe", Some('"')), "\"größe\"");
+        assert_eq!(literal("string", "a\"b", Some('`')), "`a\"b`");
+        assert_eq!(literal("string", "a`b", Some('`')), "\"a`b\"");
+        assert_eq!(literal("int", "5", None), "5");
+        assert_eq!(literal("keyword", "error", None), "error");
     }
 }

@@ -17,6 +17,8 @@ use std::time::Instant;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
+use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::source::SourceKind;
 use traceql_engine::Progress;
 
 use crate::Success;
@@ -25,11 +27,11 @@ use crate::commands;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::output::sink::Sink;
-use crate::session::SessionOptions;
+use crate::session::{Session, SessionOptions};
 use crate::settings::{self, World};
 use crate::supervise::Runtimes;
 use crate::terminal::{FAINT, Terminal};
-use crate::units::{format_duration, parse_duration, parse_size};
+use crate::units::{format_duration, parse_duration, parse_size, plural};
 use helper::PromptHelper;
 use state::State;
 use vocabulary::Vocabulary;
@@ -154,15 +156,14 @@ impl Repl {
         ));
         match self.state.source.source.as_deref().filter(|source| !source.is_empty()) {
             None => self.say("No source yet: \\source sample: is built-in data."),
-            Some(_) => {
-                if let Err(error) = self.open() {
-                    crate::report(&self.world.terminal, &error);
-                }
-            }
+            Some(_) => match self.open() {
+                Ok(opened) => self.say(&opened),
+                Err(error) => crate::report(&self.world.terminal, &error),
+            },
         }
     }
 
-    /// Opens the source and learns its words; says which tenants are asked.
+    /// Opens the source and learns its words; returns what it holds.
     fn open(&mut self) -> Result<String> {
         let world = self.world();
         let progress = Arc::new(Progress::default());
@@ -171,12 +172,18 @@ impl Repl {
         let (kept, asked) = (Arc::clone(&self.host.kept), session.clone());
         let ended = self.host.runtimes.supervise(&world.terminal, None, &progress, async move {
             kept.reopen().await;
-            kept.session(asked).await
+            let session = kept.session(asked).await?;
+            // A wrong tenant is told now, not by the first query.
+            let n_blocks = count_blocks(&session).await?;
+            Ok((session, n_blocks))
         });
-        let opened = commands::whole(ended)?;
+        let (opened, n_blocks) = commands::whole(ended)?;
         self.vocabulary.reset(Arc::clone(&self.host.kept), session, options);
         let tenants: Vec<String> = opened.tenants.iter().map(ToString::to_string).collect();
-        Ok(tenants.join("|"))
+        Ok(match n_blocks {
+            Some(n) => format!("{} of tenant {}", plural(n, "block"), tenants.join("|")),
+            None => "a file of traces".to_owned(),
+        })
     }
 
     /// The time range has changed, and with it the words that occur.
@@ -466,6 +473,19 @@ impl Repl {
     }
 }
 
+/// Live blocks of the tenants asked; `None` for a source without any.
+async fn count_blocks(session: &Session) -> Result<Option<u64>> {
+    if matches!(session.source.kind(), SourceKind::Otlp(_)) {
+        return Ok(None);
+    }
+    let mut n = 0;
+    for tenant in &session.tenants {
+        let list = session.source.blocks(tenant, &BlocklistOptions::default()).await?;
+        n += list.blocks.len() as u64;
+    }
+    Ok(Some(n))
+}
+
 /// Whether a text is SQL: it begins with a word that no TraceQL query begins with.
 fn is_sql(text: &str) -> bool {
     let word: String = text.trim_start().chars().take_while(|c| c.is_alphabetic()).collect();
@@ -474,14 +494,22 @@ fn is_sql(text: &str) -> bool {
         .any(|keyword| word.eq_ignore_ascii_case(keyword))
 }
 
-/// The statements of a text: as many lines each as belong together.
+/// The statements of a text: as many lines each as belong together. A line that begins with an
+/// operator goes on the query above it.
 fn statements(text: &str) -> Vec<String> {
-    let mut statements = Vec::new();
+    let mut statements: Vec<String> = Vec::new();
     let mut open = String::new();
     for line in text.lines() {
         let is_comment = line.trim_start().starts_with("//");
         if open.is_empty() && (line.trim().is_empty() || is_comment) {
             continue;
+        }
+        let goes_on = line.trim_start().starts_with(['|', '&', '>', '<', '~', '!', ')', '}']);
+        if open.is_empty()
+            && goes_on
+            && let Some(last) = statements.pop_if(|last| !last.starts_with('\\'))
+        {
+            open = last + "\n";
         }
         open.push_str(line);
         if line.trim().is_empty() || !helper::is_unfinished(&open) {
@@ -507,8 +535,7 @@ mod tests {
         let expected = [
             "\\limit 5",
             "{ status = error }",
-            "{\n  name = \"a\"\n}",
-            "| count() > 1",
+            "{\n  name = \"a\"\n}\n| count() > 1",
             "select 1\nfrom spans;",
             "{ open\n",
             "{ }",

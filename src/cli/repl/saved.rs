@@ -17,14 +17,13 @@ fn path(folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(folder.join(format!("{name}.{ENDING}")))
 }
 
-pub(super) fn save(folder: &Path, name: &str, query: &str) -> Result<PathBuf> {
+pub(super) fn save(folder: &Path, name: &str, query: &str) -> Result<()> {
     let path = path(folder, name)?;
     let written =
         fs::create_dir_all(folder).and_then(|()| fs::write(&path, format!("{}\n", query.trim())));
     written.map_err(|error| {
         Error::new(Kind::Failed, format!("cannot write {}: {error}", path.display()))
-    })?;
-    Ok(path)
+    })
 }
 
 pub(super) fn read(folder: &Path, name: &str) -> Result<String> {

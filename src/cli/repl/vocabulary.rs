@@ -38,7 +38,8 @@ struct Known {
     epoch: u64,
     from: Option<(Arc<Kept>, SessionOptions, QueryOptions)>,
     names: Option<Slot<String>>,
-    values: HashMap<(String, Option<String>), Slot<TypedTagValue>>,
+    /// By field and the query typed in front of it, which narrows the spans.
+    values: HashMap<(String, String), Slot<TypedTagValue>>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,9 +97,9 @@ impl Vocabulary {
         self.wait(|known| known.names.clone())
     }
 
-    /// Starts to read the values of a field on spans that fit a filter, unless that is done.
-    pub(super) fn prefetch(&self, field: &str, filter: Option<&str>) {
-        let key = (field.to_owned(), filter.map(str::to_owned));
+    /// Starts to read the values of a field on spans that fit a query begun, unless that is done.
+    pub(super) fn prefetch(&self, field: &str, begun: &str) {
+        let key = (field.to_owned(), begun.to_owned());
         let mut known = self.lock();
         let Some(from) = known.from.clone() else { return };
         if known.values.contains_key(&key) {
@@ -110,17 +111,17 @@ impl Vocabulary {
         drop(known);
         let vocabulary = self.clone();
         drop(self.work.spawn(async move {
-            let values = values_of(from, parsed, key.1.as_deref()).await.unwrap_or_default();
+            let values = values_of(from, parsed, &key.1).await.unwrap_or_default();
             vocabulary.learn(epoch, |known| {
                 known.values.insert(key, Slot::Known(Arc::new(values)));
             });
         }));
     }
 
-    /// Values of a field on spans that fit a filter; none if they are not known soon.
-    pub(super) fn values(&self, field: &str, filter: Option<&str>) -> Arc<Vec<TypedTagValue>> {
-        self.prefetch(field, filter);
-        let key = (field.to_owned(), filter.map(str::to_owned));
+    /// Values of a field on spans that fit a query begun; none if they are not known soon.
+    pub(super) fn values(&self, field: &str, begun: &str) -> Arc<Vec<TypedTagValue>> {
+        self.prefetch(field, begun);
+        let key = (field.to_owned(), begun.to_owned());
         self.wait(|known| known.values.get(&key).cloned())
     }
 
@@ -159,10 +160,10 @@ async fn names(
 async fn values_of(
     (kept, session, options): (Arc<Kept>, SessionOptions, QueryOptions),
     field: Field,
-    filter: Option<&str>,
+    begun: &str,
 ) -> Option<Vec<TypedTagValue>> {
     let Session { engine, source, tenants } = kept.session(session).await.ok()?;
-    let filter = filter.and_then(traceql_language::lenient_filter);
+    let filter = traceql_language::lenient_filter(begun);
     let request = TagValuesRequest { field, filter, limit: MAX_VALUES };
     Some(engine.tag_values(&source, &tenants, &request, &options).await.ok()?.answer)
 }

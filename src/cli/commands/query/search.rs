@@ -46,7 +46,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
             print(&answer, &told.stats)?;
             let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
             if for_people && limit > 0 && answer.traces.len() == limit {
-                world.terminal.note(&more(limit, query_wants_newest));
+                world.terminal.note(&more(limit, query_wants_newest, world.host.is_some()));
             }
             let is_empty = answer.traces.is_empty();
             remember(world, answer);
@@ -122,11 +122,12 @@ fn refuse_options_of_metrics(args: &QueryArgs) -> Result<()> {
 }
 
 /// What to know of an answer that ends at its limit: the first traces found are not the newest.
-fn more(limit: usize, newest: bool) -> String {
+fn more(limit: usize, newest: bool, is_prompt: bool) -> String {
+    let all = if is_prompt { "\\limit 0" } else { "--limit 0" };
     match newest {
-        true => format!("the newest {limit}; --limit 0 finds all"),
+        true => format!("the newest {limit}; {all} finds all"),
         false => {
-            format!("the first {limit}; `with (most_recent=true)` finds the newest, --limit 0 all")
+            format!("the first {limit}; `with (most_recent=true)` finds the newest, {all} all")
         }
     }
 }
