@@ -12,6 +12,7 @@ use super::{META, SIDES};
 use crate::error::Result;
 use crate::metrics::budget::Budget;
 use crate::metrics::cells::{Count, Table};
+use crate::metrics::groups::MISSING;
 use crate::metrics::wire::{self, ValueMessage};
 use crate::metrics::{Label, LabelValue, Samples, Series, TimeAxis, value_order};
 
@@ -84,21 +85,86 @@ struct Merged {
     sides: [Side; 2],
 }
 
+/// What partitions counted on one side. Most values are rare and will not be kept: their counts stay
+/// in the lists they came in, and only sums are made of them.
 struct Side {
-    values: Table<Count>,
+    parts: Vec<Part>,
     /// Sum over all intervals of each value.
     sums: Vec<f64>,
+    /// Spans that have the attribute, kept values or not, by interval.
+    totals: Vec<f64>,
+}
+
+/// The lists of one partition.
+struct Part {
+    /// The value of each list; [`MISSING`] for one that the message does not name.
+    values: Vec<u32>,
+    /// Where each list ends.
+    ends: Vec<usize>,
+    intervals: Vec<u32>,
+    counts: Vec<f64>,
 }
 
 impl Side {
-    /// Spans that have the attribute, kept values or not.
-    fn totals(&self, n_intervals: usize) -> Samples {
-        let mut totals = vec![0.0; n_intervals];
-        let rows = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        for (interval, count) in (0..rows).flat_map(|row| self.values.cells(row)) {
-            totals[interval as usize] += count.0;
+    fn new(n_intervals: usize) -> Self {
+        Self { parts: Vec::new(), sums: Vec::new(), totals: vec![0.0; n_intervals] }
+    }
+
+    /// Adds a partition, whose values have these numbers here.
+    fn add(&mut self, message: SideMessage, numbers: &[u32]) {
+        let SideMessage { values, lengths, intervals, counts } = message;
+        for (interval, count) in intervals.iter().zip(&counts) {
+            if let Some(total) = self.totals.get_mut(*interval as usize) {
+                *total += count;
+            }
         }
-        Samples::dense(totals)
+        let mut part = Part { values, ends: Vec::with_capacity(lengths.len()), intervals, counts };
+        let mut end = 0;
+        for (value, length) in part.values.iter_mut().zip(lengths) {
+            let start = end;
+            end = (start + length as usize).min(part.counts.len());
+            part.ends.push(end);
+            *value = numbers.get(*value as usize).copied().unwrap_or(MISSING);
+            if *value != MISSING {
+                let at = *value as usize;
+                if self.sums.len() <= at {
+                    self.sums.resize(at + 1, 0.0);
+                }
+                self.sums[at] += part.counts[start..end].iter().sum::<f64>();
+            }
+        }
+        self.parts.push(part);
+    }
+
+    /// The cells of some values, a row each in their order.
+    fn cells(&self, values: &[u32], n_intervals: usize) -> Table<Count> {
+        let mut rows = vec![MISSING; self.sums.len()];
+        for (row, value) in (0_u32..).zip(values) {
+            rows[*value as usize] = row;
+        }
+        let mut table = Table::new(n_intervals);
+        for part in &self.parts {
+            let mut start = 0;
+            for (value, end) in part.values.iter().zip(&part.ends) {
+                let row = rows.get(*value as usize).filter(|row| **row != MISSING);
+                if let Some(row) = row {
+                    let cells = part.intervals[start..*end].iter().zip(&part.counts[start..*end]);
+                    table.merge(*row, cells.map(|(interval, count)| (*interval, Count(*count))));
+                }
+                start = *end;
+            }
+        }
+        table
+    }
+
+    /// Bytes held.
+    fn size_bytes(&self) -> usize {
+        let of = |part: &Part| {
+            part.values.len() * (size_of::<u32>() + size_of::<usize>())
+                + part.counts.len() * (size_of::<u32>() + size_of::<f64>())
+        };
+        let parts: usize = self.parts.iter().map(of).sum();
+        parts + (self.sums.len() + self.totals.len()) * size_of::<f64>()
     }
 }
 
@@ -131,8 +197,8 @@ impl CompareMerge {
         }
         if self.budget.is_due(self.n_values) {
             let sides = self.attributes.values().flat_map(|merged| &merged.sides);
-            let tables: usize = sides.map(|side| side.values.size_bytes()).sum();
-            if !self.budget.allows(tables + self.value_bytes) {
+            let counts: usize = sides.map(Side::size_bytes).sum();
+            if !self.budget.allows(counts + self.value_bytes) {
                 return Err(self.budget.error(self.n_values, self.axis.n_intervals));
             }
         }
@@ -141,11 +207,10 @@ impl CompareMerge {
 
     fn add_attribute(&mut self, message: AttributeMessage) {
         let n = self.axis.n_intervals;
-        let side = || Side { values: Table::new(n), sums: Vec::new() };
         let merged = self.attributes.entry(message.name).or_insert_with(|| Merged {
             values: Vec::new(),
             by_value: HashMap::default(),
-            sides: [side(), side()],
+            sides: [Side::new(n), Side::new(n)],
         });
         let mut numbers = Vec::with_capacity(message.values.len());
         for value in message.values {
@@ -163,18 +228,7 @@ impl CompareMerge {
             numbers.push(number);
         }
         for (side, message) in merged.sides.iter_mut().zip(message.sides) {
-            let SideMessage { values, lengths, intervals, counts } = message;
-            let mut cells = intervals.into_iter().zip(counts.into_iter().map(Count));
-            for (value, length) in values.into_iter().zip(lengths) {
-                let Some(number) = numbers.get(value as usize) else { continue };
-                let at = *number as usize;
-                if side.sums.len() <= at {
-                    side.sums.resize(at + 1, 0.0);
-                }
-                let sum = &mut side.sums[at];
-                let counted = cells.by_ref().take(length as usize).inspect(|(_, n)| *sum += n.0);
-                side.values.merge(*number, counted);
-            }
+            side.add(message, &numbers);
         }
     }
 
@@ -187,11 +241,13 @@ impl CompareMerge {
         let mut finished = Vec::new();
         for (name, merged) in &self.attributes {
             for ((of_values, of_totals), side) in SIDES.iter().zip(&merged.sides) {
-                for number in largest(&side.sums, &merged.values, self.top_n) {
+                let kept = largest(&side.sums, &merged.values, self.top_n);
+                let cells = side.cells(&kept, n);
+                for (row, number) in (0_u32..).zip(kept) {
                     let value = merged.values[number as usize].clone();
                     finished.push(Series {
                         labels: vec![Label::text(META, *of_values), Label::new(name, value)],
-                        samples: samples(&side.values, number),
+                        samples: samples(&cells, row),
                         exemplars: Vec::new(),
                     });
                 }
@@ -201,7 +257,7 @@ impl CompareMerge {
                             Label::text(META, *of_totals),
                             Label::text(name.as_str(), "nil"),
                         ],
-                        samples: side.totals(n),
+                        samples: Samples::dense(side.totals.clone()),
                         exemplars: Vec::new(),
                     });
                 }
