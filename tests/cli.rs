@@ -434,6 +434,31 @@ fn the_server_says_where_it_listens_and_ends_when_told() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let commands = ["query", "trace", "convert", "repl", "test", "lint", "serve", "completions"];
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let script = stdout(&output);
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}: {script}");
+    }
+    // A shell reads what is made for it.
+    let script = stdout(&run(&["completions", "bash"]));
+    let sourced = run_with_input(Command::new("bash").arg("-n"), script.as_bytes());
+    assert!(sourced.status.success(), "{}", stderr(&sourced));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("man").display().to_string();
+    let output = run(&["man", &path]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    for page in ["traceql", "traceql-query", "traceql-blocks-verify", "traceql-repl"] {
+        let text = fs::read_to_string(folder.path().join(format!("man/{page}.1"))).unwrap();
+        assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");
+    }
+    let page = stdout(&run(&["man"]));
+    assert!(page.starts_with(".ie") || page.contains(".TH traceql"), "{page}");
+}
+
 /// What a person sees, at two widths: the table fits, the waterfall fits, colour is there unless
 /// `NO_COLOR` is.
 #[cfg(unix)]

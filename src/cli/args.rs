@@ -120,6 +120,22 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Answer Tempo's HTTP queries
     Serve(ServeArgs),
+    /// Print what makes a shell complete this command line
+    #[command(after_help = "Examples:\n  \
+                      traceql completions bash > /etc/bash_completion.d/traceql\n  \
+                      traceql completions zsh > ~/.zfunc/_traceql\n  \
+                      traceql completions fish > ~/.config/fish/completions/traceql.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command
+    Man {
+        /// Folder to write them to; without, the page of `traceql` is printed
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 /// Where the data is.

@@ -124,6 +124,8 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Test(args) => commands::test::run(world, args),
         Command::Lint(args) => commands::lint::run(world, args),
         Command::Serve(args) => commands::serve::run(world, args),
+        Command::Completions { shell } => commands::generate::completions(*shell),
+        Command::Man { folder } => commands::generate::man(world, folder.as_deref()),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fmt;
+pub(crate) mod generate;
 pub(crate) mod lint;
 pub(crate) mod query;
 pub(crate) mod serve;
