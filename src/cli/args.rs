@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::sql_args::SqlArgs;
+
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
 const TIME: &str = "Time range (none: the whole source)";
 const METRICS: &str = "Metrics queries";
@@ -92,6 +94,12 @@ pub(crate) enum Command {
     Values(ValuesArgs),
     /// Show each stage of a query, from text to plan
     Explain(ExplainArgs),
+    /// Ask SQL of spans, traces, events, links, resources and blocks
+    #[command(after_help = "Examples:\n  \
+                      traceql sql --source sample: \"SELECT name, duration FROM spans WHERE status = 'error' LIMIT 5\"\n  \
+                      traceql sql --source sample: \"SELECT attr('http.route'), avg(duration) FROM spans GROUP BY 1\"\n\n\
+                      grammar/sql.md lists tables, columns and functions")]
+    Sql(SqlArgs),
     /// Look at blocks as such
     Blocks(BlocksArgs),
     /// Print queries in canonical form

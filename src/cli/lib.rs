@@ -8,6 +8,7 @@ mod error;
 mod output;
 mod session;
 mod settings;
+mod sql_args;
 mod supervise;
 mod terminal;
 mod units;
@@ -84,6 +85,7 @@ fn dispatch(world: &World, command: &Command) -> Result<Success> {
         Command::Tags(args) => commands::tags::run(world, args),
         Command::Values(args) => commands::values::run(world, args),
         Command::Explain(args) => commands::explain::run(world, args),
+        Command::Sql(args) => commands::sql::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
         Command::Fmt(args) => commands::fmt::run(world, args),
         Command::Serve(args) => commands::serve::run(world, args),

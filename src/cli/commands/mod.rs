@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod query;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod tags;
 pub(crate) mod trace;
 pub(crate) mod values;
@@ -35,6 +36,8 @@ pub(crate) struct Asking<'a> {
     session: SessionOptions,
     timeout: Option<Duration>,
     progress: Arc<Progress>,
+    /// A bar on standard error says how far the query is.
+    pub(crate) shows_progress: bool,
     /// How the query runs; limits are for the command to set.
     pub(crate) options: QueryOptions,
 }
@@ -54,7 +57,7 @@ impl<'a> Asking<'a> {
         settings::source(source)?;
         let runtimes = Runtimes::start(options.threads)?;
         let session = SessionOptions::new(world, source, runtimes.io())?;
-        Ok(Self { world, run, runtimes, session, timeout, progress, options })
+        Ok(Self { world, run, runtimes, session, timeout, progress, shows_progress: true, options })
     }
 
     /// Opens the source and does the work, supervised.
@@ -65,7 +68,9 @@ impl<'a> Asking<'a> {
     {
         let session = self.session.clone();
         let work = async move { work(session.open().await?).await };
-        self.runtimes.supervise(&self.world.terminal, self.timeout, &self.progress, work)
+        let mut terminal = self.world.terminal;
+        terminal.quiet |= !self.shows_progress;
+        self.runtimes.supervise(&terminal, self.timeout, &self.progress, work)
     }
 
     /// Ends the command: what is to be said besides the answer, and the exit code. The answer has

@@ -398,11 +398,8 @@ mod tests {
 
     #[test]
     fn attributes_are_where_rows_have_their_level() {
-        let asked = |level| AskedAttribute {
-            level,
-            key: "k".to_owned(),
-            as_type: AttributeType::Int,
-        };
+        let asked =
+            |level| AskedAttribute { level, key: "k".to_owned(), as_type: AttributeType::Int };
         let shape = |table: TableKind, level| {
             table.attribute(&asked(level)).map(|column| match column.shape {
                 Shape::Attribute(Column::Attribute(level, _), _) => level,

@@ -58,7 +58,11 @@ impl From<SqlError> for Error {
 }
 
 /// The bytes of a text between two of its places, lines and columns counted from 1.
-pub(super) fn bytes_between(text: &str, start: (u64, u64), end: (u64, u64)) -> Option<Range<usize>> {
+pub(super) fn bytes_between(
+    text: &str,
+    start: (u64, u64),
+    end: (u64, u64),
+) -> Option<Range<usize>> {
     let start = byte_at(text, start)?;
     let end = byte_at(text, end).unwrap_or(start);
     Some(start..end.max(start))
@@ -77,11 +81,7 @@ fn byte_at(text: &str, (line, column): (u64, u64)) -> Option<usize> {
 
 fn range_of(text: &str, span: Option<Span>) -> Option<Range<usize>> {
     let span = span?;
-    bytes_between(
-        text,
-        (span.start.line, span.start.column),
-        (span.end.line, span.end.column),
-    )
+    bytes_between(text, (span.start.line, span.start.column), (span.end.line, span.end.column))
 }
 
 /// Our error of one of DataFusion's, about a statement of `text`.
@@ -119,10 +119,12 @@ pub(super) fn of_datafusion(error: DataFusionError, text: &str) -> Error {
         }
         DataFusionError::Internal(what) => Error::Internal(first_line(&what).to_owned()),
         DataFusionError::ArrowError(error, _) => match *error {
-            arrow::error::ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
-                Ok(inner) => of_datafusion(*inner, text),
-                Err(inner) => SqlError::new(inner.to_string()).into(),
-            },
+            arrow::error::ArrowError::ExternalError(inner) => {
+                match inner.downcast::<DataFusionError>() {
+                    Ok(inner) => of_datafusion(*inner, text),
+                    Err(inner) => SqlError::new(inner.to_string()).into(),
+                }
+            }
             error => SqlError::new(plain(&error.to_string())).into(),
         },
         DataFusionError::NotImplemented(what) => Error::Unsupported(first_line(&what).to_owned()),
@@ -163,7 +165,9 @@ fn with_diagnostic(error: &mut SqlError, diagnostic: &Diagnostic, text: &str) {
 /// The parser says places in its message alone: `… at Line: 1, Column: 8`.
 fn syntax(error: &ParserError, text: &str) -> SqlError {
     let message = match error {
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message.as_str(),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            message.as_str()
+        }
         ParserError::RecursionLimitExceeded => {
             return SqlError::new("the statement is nested too deeply");
         }
@@ -220,8 +224,10 @@ fn missing_column(field: &Column, valid: &[Column]) -> SqlError {
     match nearest(&field.name, &names) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None if names.is_empty() => error.hint("name a table with FROM"),
-        None if field.name.contains('.') => error
-            .hint(format!("attributes are read by attr(): attr('{}')", field.name.replace('\'', "''"))),
+        None if field.name.contains('.') => error.hint(format!(
+            "attributes are read by attr(): attr('{}')",
+            field.name.replace('\'', "''")
+        )),
         None => {
             let more = if names.len() > MAX_LISTED { ", …" } else { "" };
             let listed = names[..names.len().min(MAX_LISTED)].join(", ");

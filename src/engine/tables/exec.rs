@@ -51,7 +51,10 @@ impl TableScanExec {
         limit: Option<usize>,
     ) -> crate::error::Result<Self> {
         let query = traceql_language::compile(&spec.query, Dialect::Default).map_err(|error| {
-            Error::Internal(format!("the query {:?} of a plan does not compile: {error}", spec.query))
+            Error::Internal(format!(
+                "the query {:?} of a plan does not compile: {error}",
+                spec.query
+            ))
         })?;
         let schema = schema_of(&columns);
         let properties = PlanProperties::new(

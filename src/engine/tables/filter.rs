@@ -205,7 +205,13 @@ impl Translator<'_> {
                     .then(|| Pushed { text: format!("({})", texts.join(" || ")), is_exact })
             }
             Expr::IsNotNull(operand) => exists(self.column(operand)?),
-            Expr::Like(Like { negated: false, expr, pattern, escape_char: None, case_insensitive: false }) => {
+            Expr::Like(Like {
+                negated: false,
+                expr,
+                pattern,
+                escape_char: None,
+                case_insensitive: false,
+            }) => {
                 let Expr::Literal(pattern, _) = &**pattern else { return None };
                 like(self.column(expr)?, pattern.try_as_str()??)
             }

@@ -96,7 +96,8 @@ impl TableFunctionImpl for TraceqlFunction {
             })
             .collect();
         let refuse = |error: SqlError| external(error.into());
-        let usage = "write traceql('{ status = error }'), for metrics traceql('{ } | rate()', '1m')";
+        let usage =
+            "write traceql('{ status = error }'), for metrics traceql('{ } | rate()', '1m')";
         let (text, step) = match texts.as_deref() {
             Some([text]) => (*text, None),
             Some([text, step]) => (*text, Some(*step)),
@@ -112,9 +113,7 @@ impl TableFunctionImpl for TraceqlFunction {
         let kind = match step {
             Some("instant") => MetricsKind::Instant,
             Some(step) => match durations::parse(step).and_then(|step| u64::try_from(step).ok()) {
-                Some(step_nanos @ 1..) => {
-                    MetricsKind::Range { step_nanos: Some(step_nanos) }
-                }
+                Some(step_nanos @ 1..) => MetricsKind::Range { step_nanos: Some(step_nanos) },
                 _ => {
                     let error = SqlError::new(format!("{step:?} is no step"));
                     return Err(refuse(error.hint("write a duration, '30s', or 'instant'")));
@@ -389,14 +388,12 @@ pub(super) fn rows_of_series(
                 From::Time => Cell::Int(*time),
                 From::Sample => Cell::Float(*value),
                 From::Labels => Cell::Text(labels_json(&series.labels)),
-                From::Label(name) => {
-                    match series.labels.iter().find(|label| label.name == *name) {
-                        None => Cell::Null,
-                        Some(Label { value: LabelValue::Int(v), .. }) => Cell::Int(*v),
-                        Some(Label { value: LabelValue::Float(v), .. }) => Cell::Float(*v),
-                        Some(label) => Cell::Text(label.value.to_text()),
-                    }
-                }
+                From::Label(name) => match series.labels.iter().find(|label| label.name == *name) {
+                    None => Cell::Null,
+                    Some(Label { value: LabelValue::Int(v), .. }) => Cell::Int(*v),
+                    Some(Label { value: LabelValue::Float(v), .. }) => Cell::Float(*v),
+                    Some(label) => Cell::Text(label.value.to_text()),
+                },
                 _ => Cell::Null,
             });
         }

@@ -39,12 +39,12 @@ use parking_lot::Mutex;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 
-pub use self::error::SqlError;
-pub use self::statement::{CopyTo, SqlStatement};
 use self::columns::{AskedAttribute, TableKind};
 use self::durations::DurationPlanner;
+pub use self::error::SqlError;
 use self::function::TraceqlFunction;
 use self::provider::{Asked, BlocksTable, Told, TraceTable};
+pub use self::statement::{CopyTo, SqlStatement};
 use crate::error::{Error, Result};
 use crate::options::QueryOptions;
 use crate::outcome::Outcome;
@@ -143,9 +143,9 @@ pub(crate) async fn answer(
     let started = start(&asked, statement);
     let stream = match options.timeout {
         None => started.await?,
-        Some(limit) => tokio::time::timeout(limit, started)
-            .await
-            .map_err(|_| Error::Timeout(limit))??,
+        Some(limit) => {
+            tokio::time::timeout(limit, started).await.map_err(|_| Error::Timeout(limit))??
+        }
     };
     Ok(SqlAnswer {
         schema: stream.schema(),
@@ -238,10 +238,9 @@ fn check_tables(state: &SessionState, statement: &SqlStatement) -> Result<()> {
         let error = SqlError::new(format!("there is no table {name}")).at(place.clone());
         return Err(match error::nearest(table.table(), &known) {
             Some(near) => error.hint(format!("did you mean {near}?")),
-            None => error.hint(format!(
-                "the tables are {}, and traceql('{{ … }}')",
-                known.join(", ")
-            )),
+            None => {
+                error.hint(format!("the tables are {}, and traceql('{{ … }}')", known.join(", ")))
+            }
         }
         .into());
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
-};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableProvider};
@@ -105,8 +103,11 @@ impl TraceTable {
             .map_err(|error| Error::Internal(format!("{text:?} does not compile: {error}")))?;
         let starts = filter::start_range(&self.columns, filters);
         let wide = starts.map(|(start, end)| (start.saturating_sub(SECOND), end));
-        let options =
-            QueryOptions { time_range: both(options.time_range, wide), limit: 0, ..options.clone() };
+        let options = QueryOptions {
+            time_range: both(options.time_range, wide),
+            limit: 0,
+            ..options.clone()
+        };
         let Selecting { selection, stats, warnings, skipped } =
             select(runtime, run, source, tenants, &options).await?;
         let mut spec = query::scan(&selection, &query, &options, limit.is_some());
@@ -157,9 +158,7 @@ impl TableProvider for TraceTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = match projection {
             None => self.columns.clone(),
-            Some(chosen) => {
-                chosen.iter().filter_map(|at| self.columns.get(*at).cloned()).collect()
-            }
+            Some(chosen) => chosen.iter().filter_map(|at| self.columns.get(*at).cloned()).collect(),
         };
         let exec = self.plan(columns, filters, limit).await.map_err(external)?;
         Ok(Arc::new(exec))

@@ -4,9 +4,7 @@
 use std::ops::{ControlFlow, Range};
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{
-    CopyToSource, DFParserBuilder, Statement as Parsed,
-};
+use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement as Parsed};
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut as _,
@@ -59,10 +57,9 @@ impl SqlStatement {
     /// `traceql()` that names nothing.
     pub fn parse(text: &str) -> Result<Vec<Self>> {
         if text.len() > MAX_SQL_BYTES {
-            return Err(SqlError::new(format!(
-                "the text is longer than {MAX_SQL_BYTES} bytes"
-            ))
-            .into());
+            return Err(
+                SqlError::new(format!("the text is longer than {MAX_SQL_BYTES} bytes")).into()
+            );
         }
         let parsed = DFParserBuilder::new(text)
             .with_recursion_limit(MAX_DEPTH)
@@ -292,9 +289,7 @@ impl VisitorMut for Rewriter<'_> {
                 };
                 let both = Expr::Nested(Box::new(both));
                 *expr = match negated {
-                    true => {
-                        Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(both) }
-                    }
+                    true => Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(both) },
                     false => both,
                 };
             }
@@ -372,7 +367,11 @@ impl Rewriter<'_> {
             [key] => (None, *key),
             [owner, key] => (Some(*owner), *key),
             other => {
-                return Err(wrong(format!("{} takes a key, not {} arguments", name.value, other.len())));
+                return Err(wrong(format!(
+                    "{} takes a key, not {} arguments",
+                    name.value,
+                    other.len()
+                )));
             }
         };
         let Expr::Value(literal) = key else {
@@ -383,7 +382,10 @@ impl Rewriter<'_> {
             )));
         };
         let Value::SingleQuotedString(key) = &literal.value else {
-            return Err(wrong(format!("the key of {} must be a text in single quotes", name.value)));
+            return Err(wrong(format!(
+                "the key of {} must be a text in single quotes",
+                name.value
+            )));
         };
         let (table, level) = match owner {
             None => (Vec::new(), level),
@@ -476,7 +478,8 @@ mod tests {
         let error = refuse("SELECT attr(name) FROM spans");
         assert!(error.message.contains("must be a text in single quotes"), "{error}");
         assert_eq!(error.range, Some(7..11));
-        for text in ["attr()", "attr('a', 'b', 'c')", "attr(1, 'a')", "attr(a.b.c, 'k')", "attr(*)"] {
+        for text in ["attr()", "attr('a', 'b', 'c')", "attr(1, 'a')", "attr(a.b.c, 'k')", "attr(*)"]
+        {
             let error = refuse(&format!("SELECT {text} FROM spans"));
             assert!(!error.hints.is_empty(), "{text}: {error}");
         }
@@ -518,10 +521,7 @@ mod tests {
     #[test]
     fn copies_tell_where_to() {
         let copy = one("COPY (SELECT 1) TO 'a.parquet'");
-        assert_eq!(
-            copy.copy_to(),
-            Some(&CopyTo { target: "a.parquet".to_owned(), format: None })
-        );
+        assert_eq!(copy.copy_to(), Some(&CopyTo { target: "a.parquet".to_owned(), format: None }));
         let table = one("COPY spans TO 'a' STORED AS CSV");
         assert_eq!(table.copy_to().unwrap().format.as_deref(), Some("csv"));
         assert_eq!(table.parsed.to_string(), "SELECT * FROM spans");
