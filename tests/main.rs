@@ -14,5 +14,7 @@ mod remote;
 mod server;
 mod server_metrics;
 mod split;
+mod sql;
+mod sql_cli;
 mod support;
 mod tidy;

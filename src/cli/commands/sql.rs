@@ -47,6 +47,10 @@ pub(crate) fn run(world: &World, args: &SqlArgs) -> Result<Success> {
     let (name, text) = text(args)?;
     // A statement that is refused is said before threads are started.
     let statements = parse(&name, &text)?;
+    statements
+        .iter()
+        .filter_map(SqlStatement::copy_to)
+        .try_for_each(|copy| copy_target(copy).map(drop))?;
     let printing = printing(world, args, &statements)?;
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     // Rows and a progress bar on one terminal would write over each other.

@@ -221,6 +221,15 @@ fn missing_column(field: &Column, valid: &[Column]) -> SqlError {
         valid.iter().map(|column| column.name.as_str()).filter(|n| called(n).is_none()).collect();
     let table = field.relation.as_ref().map(|table| format!(" of {table}")).unwrap_or_default();
     let error = SqlError::new(format!("there is no column {}{table}", shown(&field.name)));
+    // `http.route` reads as a column of a table.
+    if let Some(table) = &field.relation
+        && !valid.iter().any(|column| column.relation.as_ref() == Some(table))
+    {
+        return error.hint(format!(
+            "there is no table {table} here; an attribute is read by attr('{table}.{}')",
+            field.name
+        ));
+    }
     match nearest(&field.name, &names) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None if names.is_empty() => error.hint("name a table with FROM"),

@@ -217,7 +217,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
-                && mentions_attribute(expr)
+                && !has_name(expr)
             {
                 let alias = Ident::with_quote('"', expr.to_string());
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
@@ -299,14 +299,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
-fn mentions_attribute(expr: &Expr) -> bool {
-    let found = ast::visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) if attribute_function(function).is_some() => {
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+/// Columns have a name, and nobody asks for that of a query.
+fn has_name(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_))
 }
 
 /// The level and type that a function of ours asks for: `attr`, `attr_int`, `resource_attr_int` …
@@ -463,12 +458,12 @@ mod tests {
             "SELECT max(s.\"attr.x:float\") AS m FROM spans s GROUP BY s.\"resource.y:text\"",
         );
         check(
-            "SELECT 1 FROM spans s WHERE attr(s.event, 'e') IS NULL",
-            "SELECT 1 FROM spans s WHERE s.\"event.e:text\" IS NULL",
+            "SELECT name FROM spans s WHERE attr(s.event, 'e') IS NULL",
+            "SELECT name FROM spans s WHERE s.\"event.e:text\" IS NULL",
         );
         check(
-            "SELECT 1 FROM spans WHERE duration NOT BETWEEN '1ms' AND '1s'",
-            "SELECT 1 FROM spans WHERE NOT (duration >= '1ms' AND duration <= '1s')",
+            "SELECT name FROM spans WHERE duration NOT BETWEEN '1ms' AND '1s'",
+            "SELECT name FROM spans WHERE NOT (duration >= '1ms' AND duration <= '1s')",
         );
         assert_eq!(one("SELECT attr('a'), attr('a') || attr('b') FROM spans").attributes.len(), 2);
     }

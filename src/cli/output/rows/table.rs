@@ -38,6 +38,7 @@ pub(super) struct TableWriter {
     room: Option<u16>,
     /// Known once rows have come.
     widths: Option<Vec<usize>>,
+    n_rows: u64,
 }
 
 /// Writes Markdown row by row.
@@ -58,7 +59,7 @@ fn stands_right(data_type: &DataType) -> bool {
 impl TableWriter {
     pub(super) fn new(schema: &Schema, terminal: Terminal, room: Option<u16>) -> Self {
         let right = schema.fields().iter().map(|field| stands_right(field.data_type())).collect();
-        Self { titles: titles(schema), right, terminal, room, widths: None }
+        Self { titles: titles(schema), right, terminal, room, widths: None, n_rows: 0 }
     }
 
     pub(super) fn write(&mut self, out: &mut impl Write, batch: &RecordBatch) -> Result<()> {
@@ -69,6 +70,9 @@ impl TableWriter {
         let is_first = self.widths.is_none();
         let (titles, room) = (&self.titles, self.room);
         let widths = self.widths.get_or_insert_with(|| widths(titles, &columns, room)).clone();
+        if self.is_too_narrow(&widths) {
+            return self.write_records(out, &columns);
+        }
         if is_first {
             self.head(out, &widths)?;
         }
@@ -89,6 +93,38 @@ impl TableWriter {
                 push(&mut line, at, &shown, &fill, self.right[at]);
             }
             writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Even columns of the least width do not fit.
+    fn is_too_narrow(&self, widths: &[usize]) -> bool {
+        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        self.room.is_some_and(|room| widths.iter().sum::<usize>() + gaps > usize::from(room))
+    }
+
+    /// A line a value, where columns do not fit side by side.
+    fn write_records(
+        &mut self,
+        out: &mut impl Write,
+        columns: &[Vec<Option<String>>],
+    ) -> Result<()> {
+        let names = self.titles.iter().map(|title| title.width()).max().unwrap_or(0);
+        let room = usize::from(self.room.unwrap_or(u16::MAX));
+        for row in 0..columns.first().map_or(0, Vec::len) {
+            self.n_rows += 1;
+            let paint = self.terminal.stdout;
+            writeln!(out, "{}", paint.paint(HEADING, format!("row {}", self.n_rows)))?;
+            for (title, column) in self.titles.iter().zip(columns) {
+                let fill = " ".repeat(names - title.width());
+                let value = match &column[row] {
+                    Some(text) => {
+                        fit(text, room.saturating_sub(names + GAP.len() * 2).max(LEAST_WIDTH))
+                    }
+                    None => paint.paint(FAINT, NULL).to_string(),
+                };
+                writeln!(out, "{}", format!("{GAP}{title}{fill}{GAP}{value}").trim_end())?;
+            }
         }
         Ok(())
     }
