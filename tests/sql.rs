@@ -368,7 +368,7 @@ async fn attributes_have_types_and_scopes() {
 }
 
 /// Statements whose price is pinned: each reads the pages of what it names.
-const PRICED: [&str; 9] = [
+const PRICED: [&str; 10] = [
     "SELECT count(*) FROM spans",
     "SELECT count(*) FROM spans WHERE status = 'error'",
     "SELECT count(*) FROM spans WHERE attr('http.route') = '/cart/checkout'",
@@ -376,6 +376,7 @@ const PRICED: [&str; 9] = [
     "SELECT attr('http.route'), count(*) FROM spans GROUP BY 1",
     "SELECT max(duration) FROM spans",
     "SELECT count(*) FROM spans WHERE start_time > '2030-01-01'",
+    "SELECT name FROM spans WHERE trace_id = '29a05474238c49cf1b5e17b72f2388dc'",
     "SELECT root_name FROM traces",
     "SELECT * FROM spans",
 ];
@@ -399,7 +400,7 @@ async fn statements_have_their_price() {
     }
     check_snapshot("sql_costs", &text);
     // Sixteen row groups, in each of which a dedicated column has one page.
-    let [count, _, dedicated, absent, ..] = pages.as_slice() else { panic!("nine") };
+    let [count, _, dedicated, absent, ..] = pages.as_slice() else { panic!("ten") };
     assert_eq!(*dedicated, count + 16, "{text}");
     assert!(absent < count, "dictionaries prove that nothing is there: {text}");
 }
@@ -460,6 +461,22 @@ async fn ranges_choose_traces_as_they_do_for_queries() {
         let slow =
             format!("SELECT count(*) FROM spans WHERE CAST(start_time AS BIGINT) {op} {literal}");
         assert_eq!(number(&of, &sql).await, number(&of, &slow).await, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_are_found_by_their_ids() {
+    for (name, of) in sources().await {
+        let all = "SELECT trace_id, count(*) FROM spans GROUP BY 1 ORDER BY 1";
+        for row in rows(&of, all).await.iter().step_by(40) {
+            let one = format!("SELECT count(*) FROM spans WHERE trace_id = '{}'", row[0]);
+            assert_eq!(number(&of, &one).await.to_string(), row[1], "{name}: {one}");
+            let two = format!(
+                "SELECT count(*) FROM traces WHERE trace_id IN ('{}', 'ffffffffffffffffffffffffffffff01')",
+                row[0]
+            );
+            assert_eq!(number(&of, &two).await, 1, "{name}: {two}");
+        }
     }
 }
 

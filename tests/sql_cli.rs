@@ -195,8 +195,7 @@ fn every_form_is_read_back() {
         (rows.column(0).as_string::<i32>(), rows.column(4).as_primitive::<Int64Type>());
     let routes = rows.column(5).as_string::<i32>();
     let csv_nanos = csv.column(4).as_primitive::<Int64Type>();
-    for row in 0..rows.num_rows() {
-        let line = &lines[row];
+    for (row, line) in lines.iter().enumerate() {
         assert_eq!(line["trace_id"], ids.value(row));
         assert_eq!(line["duration_nanos"], nanos.value(row));
         assert_eq!(csv_nanos.value(row), nanos.value(row));

@@ -7,6 +7,7 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Expr, Like, Operator, TableProviderFilterPushDown,
 };
+use traceql_blocks::model::TraceId;
 use traceql_blocks::schema::Column;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{FieldName, Intrinsic, Static};
@@ -135,6 +136,47 @@ fn bound(
         Operator::Eq => *range = (range.0.max(nanos), range.1.min(nanos)),
         _ => {}
     }
+}
+
+/// The traces that alone can satisfy all filters, as far as they name any.
+pub(super) fn trace_ids(columns: &[TableColumn], filters: &[Expr]) -> Option<Vec<TraceId>> {
+    filters.iter().filter_map(|filter| ids_of(columns, filter)).min_by_key(Vec::len)
+}
+
+fn ids_of(columns: &[TableColumn], filter: &Expr) -> Option<Vec<TraceId>> {
+    let is_id = |expr: &Expr| {
+        Translator { columns }
+            .column(expr)
+            .is_some_and(|column| column.shape == Shape::TraceId(Column::TraceId))
+    };
+    let of_literal = |expr: &Expr| match expr {
+        Expr::Literal(literal, _) => literal.try_as_str()?.map(id_of_text),
+        _ => None,
+    };
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::Eq if is_id(left) => Some(of_literal(right)?.into_iter().collect()),
+            Operator::Eq if is_id(right) => Some(of_literal(left)?.into_iter().collect()),
+            Operator::Or => {
+                let (mut ids, more) = (ids_of(columns, left)?, ids_of(columns, right)?);
+                ids.extend(more);
+                Some(ids)
+            }
+            Operator::And => ids_of(columns, left).or_else(|| ids_of(columns, right)),
+            _ => None,
+        },
+        Expr::InList(InList { expr, list, negated: false }) if is_id(expr) => {
+            let ids: Option<Vec<_>> = list.iter().map(of_literal).collect();
+            Some(ids?.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}
+
+/// The id that is shown as this text, if any is.
+fn id_of_text(text: &str) -> Option<TraceId> {
+    let id = TraceId(u128::from_str_radix(text, 16).ok()?.to_be_bytes());
+    (id.to_string() == text).then_some(id)
 }
 
 struct Translator<'a> {
@@ -441,6 +483,25 @@ mod tests {
     fn long_lists_are_left_to_datafusion() {
         let list = (0..2_000).map(|n| lit(format!("name {n}"))).collect();
         check(col("name").in_list(list, false), "nothing");
+    }
+
+    #[test]
+    fn ids_that_are_named_are_found() {
+        let columns = TableKind::Spans.columns();
+        let text = |n: u8| format!("{n:032x}");
+        let one = |n: u8| col("trace_id").eq(lit(text(n)));
+        let found = |filter: Expr| {
+            trace_ids(&columns, &[filter])
+                .map(|ids| ids.iter().map(|id| id.0[15]).collect::<Vec<_>>())
+        };
+        assert_eq!(found(one(7)), Some(vec![7]));
+        assert_eq!(found(one(7).or(one(9))), Some(vec![7, 9]));
+        assert_eq!(found(one(7).and(col("name").eq(lit("a")))), Some(vec![7]));
+        let list = vec![lit(text(1)), lit(text(2))];
+        assert_eq!(found(col("trace_id").in_list(list, false)), Some(vec![1, 2]));
+        assert_eq!(found(col("trace_id").eq(lit("no id"))), Some(vec![]));
+        assert_eq!(found(col("span_id").eq(lit(text(1)))), None);
+        assert_eq!(found(one(7).or(col("name").eq(lit("a")))), None);
     }
 
     #[test]

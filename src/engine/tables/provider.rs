@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::TraceId;
 use traceql_language::Dialect;
 
 use super::columns::{AskedAttribute, TableColumn, TableKind, ZONE, schema_of, time_type};
@@ -24,7 +25,8 @@ use crate::outcome::QueryStats;
 use crate::query;
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::exec::external;
-use crate::select::{Selecting, Selection, select, select_lazily};
+use crate::scan::spec::WorkUnit;
+use crate::select::{Selected, Selecting, Selection, select, select_lazily};
 
 /// Times of a block are kept in seconds, rounded down.
 const SECOND: u64 = 1_000_000_000;
@@ -119,9 +121,21 @@ impl TraceTable {
         if starts.is_some_and(|(start, end)| start > end) {
             spec.units.clear();
         }
+        if let (Some(ids), Selection::Blocks(selected), true) =
+            (filter::trace_ids(&self.columns, filters), &selection, options.pruning)
+        {
+            spec.units.retain(|unit| may_hold(selected, *unit, &ids));
+        }
         self.asked.note(&stats, warnings, skipped, spec.units.len());
         TableScanExec::new(self.kind, columns, spec, limit)
     }
+}
+
+/// False if the row group of a unit, which is sorted by trace id, has none of some traces.
+fn may_hold(selected: &[Selected], unit: WorkUnit, ids: &[TraceId]) -> bool {
+    let open = selected.get(unit.block as usize).and_then(|selected| selected.open.as_ref());
+    let bounds = open.and_then(|open| open.trace_id_bounds(unit.row_group as usize));
+    bounds.is_none_or(|(min, max)| ids.iter().any(|id| (min..=max).contains(&id.0)))
 }
 
 /// What lies in both ranges.

@@ -43,7 +43,7 @@ enum Form {
     Markdown(MarkdownWriter),
     Json(ArrayWriter<Output>),
     Ndjson(LineDelimitedWriter<Output>),
-    Csv(csv::Writer<Output>),
+    Csv(Box<csv::Writer<Output>>),
     Parquet(Box<ArrowWriter<Output>>),
     ArrowStream(Box<StreamWriter<Output>>),
     ArrowFile(Box<FileWriter<Output>>),
@@ -68,7 +68,9 @@ impl RowsWriter {
             SqlFormat::Markdown => Form::Markdown(MarkdownWriter::new(schema)),
             SqlFormat::Json => Form::Json(json.build(out)),
             SqlFormat::Ndjson => Form::Ndjson(json.build(out)),
-            SqlFormat::Csv => Form::Csv(csv::WriterBuilder::new().with_header(true).build(out)),
+            SqlFormat::Csv => {
+                Form::Csv(Box::new(csv::WriterBuilder::new().with_header(true).build(out)))
+            }
             SqlFormat::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
