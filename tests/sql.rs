@@ -441,6 +441,37 @@ async fn rows_come_before_all_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn durations_are_ordered_summed_and_compared() {
+    let of = shop(5).await;
+    let ranked = "SELECT service_name, name, r FROM (SELECT service_name, name, duration, \
+                  row_number() OVER (PARTITION BY service_name ORDER BY duration DESC, span_id) AS r \
+                  FROM spans) WHERE r = 1 ORDER BY service_name";
+    let first = "SELECT service_name, first_value(name ORDER BY duration_nanos DESC, span_id), 1 \
+                 FROM spans GROUP BY 1 ORDER BY 1";
+    assert_eq!(rows(&of, ranked).await, rows(&of, first).await);
+    for (durations, numbers) in [
+        ("sum(duration)", "sum(duration_nanos)"),
+        ("max(duration)", "max(duration_nanos)"),
+        ("sum(end_time - start_time)", "sum(duration_nanos)"),
+    ] {
+        let same = format!("SELECT CAST({durations} AS BIGINT) = {numbers} FROM spans");
+        assert_eq!(rows(&of, &same).await, [["true"]], "{same}");
+    }
+    let grouped = |bound: &str| {
+        format!(
+            "SELECT service_name FROM spans GROUP BY 1 HAVING max(duration) > {bound} ORDER BY 1"
+        )
+    };
+    assert_eq!(
+        rows(&of, &grouped("'100ms'")).await,
+        rows(&of, &grouped("INTERVAL '0.1 second'")).await
+    );
+    // A day has twenty-four hours, also where an interval keeps it apart.
+    let day = "SELECT count(*) FROM spans WHERE duration < INTERVAL '1 day'";
+    assert_eq!(number(&of, day).await, number(&of, "SELECT count(*) FROM spans").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ranges_choose_traces_as_they_do_for_queries() {
     let of = shop(4).await;
     let all = of.search("{ }", &everything()).await.unwrap().answer;

@@ -3,10 +3,11 @@
 //! would be wrong.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable as _};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, Window, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{FieldExpr, SpansetExpr, Stage, Static};
@@ -48,6 +49,40 @@ impl ExprPlanner for DurationPlanner {
         };
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
+}
+
+/// Windows ordered by durations are ordered by their numbers: DataFusion knows no ranges of durations,
+/// and `OVER (ORDER BY …)` is one even if it does not say so.
+pub(super) fn order_by_numbers(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let ordered = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Window(Window { input, window_expr, .. }) = node else {
+            return Ok(Transformed::no(node));
+        };
+        let exprs = window_expr
+            .into_iter()
+            .map(|expr| order_by_number(expr, input.schema()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Transformed::yes(LogicalPlan::Window(Window::try_new(exprs, input)?)))
+    })?;
+    Ok(ordered.data)
+}
+
+fn order_by_number(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let name = expr.schema_name().to_string();
+    let numbered = expr.transform(|expr| {
+        let Expr::WindowFunction(mut window) = expr else { return Ok(Transformed::no(expr)) };
+        let mut is_changed = false;
+        for key in &mut window.params.order_by {
+            if matches!(key.expr.get_type(schema), Ok(DataType::Duration(_))) {
+                key.expr = cast(key.expr.clone(), DataType::Int64);
+                is_changed = true;
+            }
+        }
+        let expr = Expr::WindowFunction(window);
+        Ok(if is_changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+    })?;
+    // Whoever reads the column knows it by its name.
+    Ok(if numbered.transformed { numbered.data.alias(name) } else { numbered.data })
 }
 
 /// The duration of a literal; everything else stays what it is.

@@ -125,12 +125,12 @@ pub(super) fn of_datafusion(error: DataFusionError, text: &str) -> Error {
                     Err(inner) => SqlError::new(inner.to_string()).into(),
                 }
             }
-            error => SqlError::new(plain(&error.to_string())).into(),
+            error => refused(&error.to_string()).into(),
         },
         DataFusionError::NotImplemented(what) => Error::Unsupported(first_line(&what).to_owned()),
         DataFusionError::Plan(what)
         | DataFusionError::Execution(what)
-        | DataFusionError::Configuration(what) => SqlError::new(plain(&what)).into(),
+        | DataFusionError::Configuration(what) => refused(&what).into(),
         other => SqlError::new(plain(&other.strip_backtrace())).into(),
     }
 }
@@ -268,12 +268,40 @@ fn called(name: &str) -> Option<String> {
     }
 }
 
+/// What DataFusion says of a statement.
+fn refused(text: &str) -> SqlError {
+    let text = first_line(text);
+    let between = |start: &str, end: &str| {
+        let rest = &text[text.find(start)? + start.len()..];
+        rest.find(end).map(|at| &rest[..at])
+    };
+    let message = match (
+        text.contains("failed to match any signature"),
+        between("Function '", "'"),
+        between("DataType: ", ")."),
+    ) {
+        (true, Some(function), Some(given)) => format!("{function}() does not take {given}"),
+        _ => plain(text),
+    };
+    let error = SqlError::new(message);
+    match text.contains("Duration(") {
+        true => error.hint("duration_nanos is the same number in nanoseconds"),
+        false => error,
+    }
+}
+
 /// DataFusion's text in our style: one clause, lower case, no full stop.
 fn plain(text: &str) -> String {
     let text = first_line(text);
-    let text = ["Error during planning: ", "Execution error: ", "Schema error: ", "SQL error: "]
-        .iter()
-        .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
+    let text = [
+        "Error during planning: ",
+        "Execution error: ",
+        "Schema error: ",
+        "SQL error: ",
+        "Parser error: ",
+    ]
+    .iter()
+    .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text));
     let text = text.trim().trim_end_matches('.');
     let mut chars = text.chars();
     match chars.next() {

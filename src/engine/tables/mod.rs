@@ -168,6 +168,7 @@ async fn start(asked: &Arc<Asked>, statement: &SqlStatement) -> Result<SendableR
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(refuse)?;
+    let plan = durations::order_by_numbers(plan).map_err(refuse)?;
     let plan = visible(plan, &statement.attributes).map_err(refuse)?;
     let physical = state.create_physical_plan(&plan).await.map_err(refuse)?;
     execute_stream(physical, state.task_ctx()).map_err(refuse)
