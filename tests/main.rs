@@ -21,5 +21,7 @@ mod repl;
 mod server;
 mod server_metrics;
 mod split;
+mod sql;
+mod sql_cli;
 mod support;
 mod tidy;

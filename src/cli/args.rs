@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
@@ -96,6 +97,12 @@ pub(crate) enum Command {
     Values(ValuesArgs),
     /// Show each stage of a query, from text to plan
     Explain(ExplainArgs),
+    /// Ask SQL of spans, traces, events, links, resources and blocks
+    #[command(after_help = "Examples:\n  \
+                      traceql sql --source sample: \"SELECT name, duration FROM spans WHERE status = 'error' LIMIT 5\"\n  \
+                      traceql sql --source sample: \"SELECT attr('http.route'), avg(duration) FROM spans GROUP BY 1\"\n\n\
+                      grammar/sql.md lists tables, columns and functions")]
+    Sql(SqlArgs),
     /// Look at blocks as such
     Blocks(BlocksArgs),
     /// Write traces into new blocks: of another format, several into one, or from OTLP

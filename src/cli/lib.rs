@@ -15,6 +15,7 @@ mod output;
 mod repl;
 mod session;
 mod settings;
+mod sql_args;
 mod supervise;
 mod terminal;
 mod units;
@@ -116,6 +117,7 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Tags(args) => commands::tags::run(world, args),
         Command::Values(args) => commands::values::run(world, args),
         Command::Explain(args) => commands::explain::run(world, args),
+        Command::Sql(args) => commands::sql::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
         Command::Convert(args) => commands::convert::run(world, args),
         Command::Export(args) => commands::export::run(world, args),

@@ -16,6 +16,9 @@ pub enum Error {
     /// The query cannot be evaluated on this data: structural operators over several spansets ….
     #[error("{0}")]
     Query(String),
+    /// A statement of SQL is wrong, or asks for what is not done.
+    #[error(transparent)]
+    Sql(Box<crate::tables::SqlError>),
     /// The range and step asked for give no time axis.
     #[error(transparent)]
     Axis(#[from] crate::metrics::AxisError),

@@ -16,6 +16,7 @@ mod runtime;
 mod scan;
 pub mod search;
 mod select;
+pub mod tables;
 pub mod tags;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use metrics::{MetricsAnswer, MetricsRequest};
 pub use options::{EngineConfig, QueryOptions};
 pub use outcome::{Outcome, Progress, QueryStats};
 use search::{Gathered, OnTrace, SearchAnswer};
+use tables::{SqlAnswer, SqlStatement};
 use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 
 /// Answers queries. Cheap to clone; clones share caches of footers, page indexes and trace-id
@@ -112,6 +114,22 @@ impl Engine {
         let mut outcome = within(options.timeout, Box::pin(answer)).await?;
         outcome.stats.elapsed = asked.elapsed();
         Ok(outcome)
+    }
+
+    /// Starts a statement of SQL over the tables of `grammar/sql.md`; rows come as they are asked for.
+    /// The time range of `options` chooses traces, as for a search; its limits do not apply.
+    ///
+    /// # Errors
+    /// What the statement names does not exist or does not fit; storage failures, time-out, memory
+    /// limit.
+    pub async fn sql(
+        &self,
+        source: &Source,
+        tenants: &[TenantId],
+        statement: &SqlStatement,
+        options: &QueryOptions,
+    ) -> Result<SqlAnswer> {
+        Box::pin(tables::answer(&self.runtime, source, tenants, statement, options)).await
     }
 
     /// Finds one trace in all blocks that may hold it, copies combined (`blocks.md` 5.4).

@@ -115,6 +115,18 @@ impl QueryRun {
         })
     }
 
+    /// A run for one part of this one that may stop by itself: what it reads counts here, and pages
+    /// are shared.
+    pub(crate) fn part(&self) -> Arc<Self> {
+        Arc::new(Self {
+            io: Arc::clone(&self.io),
+            pages: Arc::clone(&self.pages),
+            progress: self.progress.clone(),
+            memory_limit_bytes: self.memory_limit_bytes,
+            ..Self::default()
+        })
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

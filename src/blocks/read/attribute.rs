@@ -535,11 +535,24 @@ impl BlockBatch {
         traces: &Mask,
     ) -> Demand<Option<Mask>> {
         let key_table = self.window.table(leaves.key);
-        let value_table = self.window.table(leaf);
-        let (key_table, value_table) = (key_table?, value_table?);
-        if let Some(table) = &key_table
-            && table.find(key.as_bytes()).is_none()
-        {
+        let is_absent = |table: &Option<Arc<StringTable>>| {
+            table.as_ref().is_some_and(|table| table.find(key.as_bytes()).is_none())
+        };
+        let (key_table, value_table) = match self.window.block.schema.own_column(level, key) {
+            // Such a key is hardly ever in the list too: values are wanted once it is known to be.
+            Some(_) => {
+                let key_table = key_table?;
+                if is_absent(&key_table) {
+                    return Ok(None);
+                }
+                (key_table, self.window.table(leaf)?)
+            }
+            None => {
+                let value_table = self.window.table(leaf);
+                (key_table?, value_table?)
+            }
+        };
+        if is_absent(&key_table) {
             return Ok(None);
         }
         let mut mask = Mask::none(self.n_rows(level)?);

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod lint;
 pub(crate) mod query;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod tags;
 pub(crate) mod test;
 pub(crate) mod trace;
@@ -42,6 +43,8 @@ pub(crate) struct Asking<'a> {
     session: SessionOptions,
     timeout: Option<Duration>,
     progress: Arc<Progress>,
+    /// A bar on standard error says how far the query is.
+    pub(crate) shows_progress: bool,
     /// How the query runs; limits are for the command to set.
     pub(crate) options: QueryOptions,
 }
@@ -64,7 +67,7 @@ impl<'a> Asking<'a> {
             None => Arc::new(Host::new(Runtimes::start(options.threads)?)),
         };
         let session = SessionOptions::new(world, source, host.runtimes.io())?;
-        Ok(Self { world, run, host, session, timeout, progress, options })
+        Ok(Self { world, run, host, session, timeout, progress, shows_progress: true, options })
     }
 
     /// How the stores of this command are reached, for what it writes.
@@ -80,7 +83,9 @@ impl<'a> Asking<'a> {
     {
         let (kept, session) = (Arc::clone(&self.host.kept), self.session.clone());
         let work = async move { work(kept.session(session).await?).await };
-        self.host.runtimes.supervise(&self.world.terminal, self.timeout, &self.progress, work)
+        let mut terminal = self.world.terminal;
+        terminal.quiet |= !self.shows_progress;
+        self.host.runtimes.supervise(&terminal, self.timeout, &self.progress, work)
     }
 
     /// Ends the command: what is to be said besides the answer, and the exit code. The answer has

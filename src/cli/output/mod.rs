@@ -3,6 +3,7 @@
 
 pub(crate) mod chart;
 pub(crate) mod metrics;
+pub(crate) mod rows;
 pub(crate) mod search;
 pub(crate) mod sheet;
 pub(crate) mod sink;

@@ -83,6 +83,12 @@ pub(super) const COMMANDS: &[Command] = &[
         run: explain,
     },
     Command {
+        names: &["sql"],
+        takes: "STATEMENT",
+        help: "Ask SQL, as SELECT, WITH and EXPLAIN do by themselves; end lines with ;",
+        run: sql,
+    },
+    Command {
         names: &["watch"],
         takes: "[SECONDS]",
         help: "Run the last query again and again until Ctrl-C",
@@ -344,6 +350,15 @@ fn explain(repl: &mut Repl, text: &str) -> Result<Flow> {
         text => text.to_owned(),
     };
     commands::explain::run(&repl.world(), &repl.state.explain(&text, analyze))?;
+    Ok(Flow::Go)
+}
+
+fn sql(repl: &mut Repl, text: &str) -> Result<Flow> {
+    if text.is_empty() {
+        return Err(Error::usage("\\sql takes a statement")
+            .hint("SELECT service_name, count(*) FROM spans GROUP BY 1;"));
+    }
+    commands::sql::run(&repl.world(), &repl.state.sql(text))?;
     Ok(Flow::Go)
 }
 

@@ -270,12 +270,13 @@ impl Repl {
         self.state.last_query = Some(text.to_owned());
         let world = self.world();
         let started = Instant::now();
-        if is_sql(text) {
-            return Err(Error::usage("SQL is not answered at this prompt yet"));
-        }
-        let query = world.compile(text)?;
-        let args = self.state.query(text, query.metrics.is_some());
-        let outcome = commands::query::run(&world, &args);
+        let outcome = if is_sql(text) {
+            commands::sql::run(&world, &self.state.sql(text))
+        } else {
+            let query = world.compile(text)?;
+            let args = self.state.query(text, query.metrics.is_some());
+            commands::query::run(&world, &args)
+        };
         if self.state.timing && outcome.is_ok() {
             let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.say(&format!("({})", format_duration(nanos)));

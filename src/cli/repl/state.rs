@@ -8,6 +8,7 @@ use crate::args::{
     QueryFormat, QueryText, RunArgs, ScopeName, SourceArgs, TagsArgs, TimeArgs, TraceArgs,
     TraceFormat, ValuesArgs,
 };
+use crate::sql_args::{SqlArgs, SqlFormat};
 
 /// Settings of a session at the prompt.
 #[derive(Clone, Debug)]
@@ -61,6 +62,28 @@ impl State {
                 exemplars: None,
                 prometheus_json: false,
             },
+            time: self.time.clone(),
+            run: self.run.clone(),
+        }
+    }
+
+    /// SQL; its rows are printed while they come, and so neither paged nor kept.
+    pub(super) fn sql(&self, text: &str) -> SqlArgs {
+        let output = match self.query_format() {
+            QueryFormat::Auto | QueryFormat::Chart | QueryFormat::Prom => SqlFormat::Auto,
+            QueryFormat::Table => SqlFormat::Table,
+            QueryFormat::Wide => SqlFormat::Wide,
+            QueryFormat::Json => SqlFormat::Json,
+            QueryFormat::Ndjson => SqlFormat::Ndjson,
+            QueryFormat::Csv => SqlFormat::Csv,
+            QueryFormat::Markdown => SqlFormat::Markdown,
+        };
+        SqlArgs {
+            sql: Some(text.to_owned()),
+            file: None,
+            source: self.source.clone(),
+            output,
+            out: self.file.clone(),
             time: self.time.clone(),
             run: self.run.clone(),
         }

@@ -200,10 +200,7 @@ pub(crate) async fn answer(
     run.count_into(&mut stats);
     let mut warnings = planned.warnings;
     if run.sketched.load(Ordering::Relaxed) {
-        warnings.push(format!(
-            "quantiles are within {:.1} % of the exact ones: the values were too many to keep",
-            RELATIVE_ERROR * 100.0
-        ));
+        warnings.push(sketched_warning());
     } else if wants_exact(query) && !has_quantiles(query.metrics.as_ref()) {
         warnings.push("`exact` concerns quantile_over_time() alone".to_owned());
     }
@@ -219,6 +216,14 @@ pub(crate) async fn answer(
         series.truncate(request.max_series);
     }
     Ok(Outcome { answer: MetricsAnswer { axis: planned.axis, series }, stats, partial, warnings })
+}
+
+/// What to know of quantiles that were not computed of all values.
+pub(crate) fn sketched_warning() -> String {
+    format!(
+        "quantiles are within {:.1} % of the exact ones: the values were too many to keep",
+        RELATIVE_ERROR * 100.0
+    )
 }
 
 fn wants_exact(query: &TypedQuery) -> bool {

@@ -381,7 +381,12 @@ pub(super) async fn collect(
     let mut series = Vec::new();
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(crate::error::from_datafusion)?;
-        series.extend(wire::decode::<wire::SeriesMessage>(&batch)?.into_iter().map(Into::into));
+        series.extend(series_of(&batch)?);
     }
     Ok(series)
+}
+
+/// The series of a batch of [`MetricsSeriesExec`].
+pub(crate) fn series_of(batch: &RecordBatch) -> crate::error::Result<Vec<Series>> {
+    Ok(wire::decode::<wire::SeriesMessage>(batch)?.into_iter().map(Into::into).collect())
 }

@@ -29,7 +29,7 @@ pub(crate) mod wire;
 
 use std::cmp::Ordering;
 
-pub(crate) use answer::{answer, execute, plan};
+pub(crate) use answer::{answer, execute, plan, sketched_warning};
 pub use intervals::{AxisError, TimeAxis};
 pub use samples::Samples;
 pub(crate) use spec::{columns, program};

@@ -1,0 +1,176 @@
+//! `TableScanExec`: the rows of a table, from the same scan that searches and metrics run on. What
+//! SQL demands of them is a query of TraceQL here, so conditions prune and narrow as ever.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use traceql_language::Dialect;
+
+use super::columns::{TableColumn, TableKind, schema_of};
+use super::rows::TableSink;
+use crate::error::Error;
+use crate::evaluate::compile::{Program, compile};
+use crate::scan::exec::{extensions, external};
+use crate::scan::spec::ScanSpec;
+use crate::scan::unit::UnitRunner;
+
+/// Batches a partition may be ahead of who reads it.
+const BATCHES_AHEAD: usize = 1;
+
+/// Scans blocks for rows of a table.
+#[derive(Debug)]
+pub(super) struct TableScanExec {
+    kind: TableKind,
+    columns: Arc<[TableColumn]>,
+    schema: SchemaRef,
+    spec: Arc<ScanSpec>,
+    program: Arc<Program>,
+    /// Rows a partition may end after.
+    limit: Option<usize>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl TableScanExec {
+    /// Compiles the query of a spec.
+    pub(super) fn new(
+        kind: TableKind,
+        columns: Vec<TableColumn>,
+        spec: ScanSpec,
+        limit: Option<usize>,
+    ) -> crate::error::Result<Self> {
+        let query = traceql_language::compile(&spec.query, Dialect::Default).map_err(|error| {
+            Error::Internal(format!(
+                "the query {:?} of a plan does not compile: {error}",
+                spec.query
+            ))
+        })?;
+        let schema = schema_of(&columns);
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&schema)),
+            Partitioning::UnknownPartitioning(spec.n_partitions.max(1) as usize),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            kind,
+            columns: columns.into(),
+            schema,
+            program: Arc::new(compile(&query.pipeline)?),
+            spec: Arc::new(spec),
+            limit,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+}
+
+impl DisplayAs for TableScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        write!(
+            f,
+            "TableScanExec: table={}, columns=[{}], query={}",
+            self.kind.name(),
+            names.join(", "),
+            self.spec.query
+        )?;
+        if let Some((start, end)) = self.spec.time_range() {
+            write!(f, ", time={start}..={end}")?;
+        }
+        if let Some(limit) = self.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        write!(
+            f,
+            ", blocks={}, units={}, partitions={}",
+            self.spec.blocks.len(),
+            self.spec.units.len(),
+            self.spec.n_partitions
+        )
+    }
+}
+
+impl ExecutionPlan for TableScanExec {
+    fn name(&self) -> &'static str {
+        "TableScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let (runtime, run) = extensions(&context)?;
+        let mut runner =
+            UnitRunner::new(Arc::clone(&self.spec), Arc::clone(&self.program), runtime, run)
+                .map_err(external)?;
+        let mut sink = TableSink::new(
+            self.kind,
+            Arc::clone(&self.columns),
+            Arc::clone(&self.schema),
+            self.program.conditions.is_empty(),
+            self.limit,
+        );
+        let units = self.spec.units_of(partition);
+        let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
+        // A task of its own: partitions share pages, and one that nobody polls must not keep others
+        // waiting for a page it has promised.
+        let mut stream =
+            RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_AHEAD);
+        let batches = stream.tx();
+        stream.spawn(async move {
+            for (_, unit) in units {
+                if sink.is_full() {
+                    break;
+                }
+                runner.run(unit, &mut sink).await.map_err(external)?;
+                for batch in sink.drain() {
+                    rows.add(batch.num_rows());
+                    if batches.send(Ok(batch)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        });
+        Ok(stream.build())
+    }
+}
