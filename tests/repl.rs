@@ -80,6 +80,9 @@ fn every_command_shows_what_it_says() {
             "\\o nonsense",
             "\\o",
             "{ status = error && resource.service.name = \"payment\" }",
+            "SELECT service_name, count(*) AS n FROM spans GROUP BY 1 ORDER BY 2 DESC LIMIT 3;",
+            "\\sql SELECT nme FROM spans",
+            "{ status = error && resource.service.name = \"payment\" } | count() > 2",
             "\\e",
             "\\save slow { duration > 1s }",
             "\\save ../out",
@@ -192,7 +195,12 @@ fn ctrl_c_ends_a_query_and_not_the_program() {
     let url = format!("http://{}/tempo/single-tenant", silent.local_addr().unwrap());
     terminal.type_text(&format!("\\source {url}"));
     terminal.press("Enter");
-    let (_connection, _) = silent.accept().unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let mut connection = None;
+    terminal.wait("connection", |_| {
+        connection = connection.take().or_else(|| silent.accept().ok());
+        connection.is_some()
+    });
     terminal.press("C-c");
     terminal.wait("prompt", |screen| at_prompt(screen) && screen.contains("error: interrupted"));
     // The source is the one it was.
@@ -207,9 +215,11 @@ fn ctrl_c_ends_a_query_and_not_the_program() {
     terminal.press("C-c");
     terminal.wait("prompt", at_prompt);
     // At the prompt it gives up the line.
+    terminal.press("C-l");
     terminal.type_text("{ half a line");
+    terminal.wait_for("{ half a line");
     terminal.press("C-c");
-    terminal.wait("prompt", at_prompt);
+    terminal.wait("new prompt", |s| at_prompt(s) && s.matches(PROMPT).count() > 1);
     terminal.press("C-d");
     terminal.wait_for_end();
 }

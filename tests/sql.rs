@@ -90,7 +90,7 @@ async fn sources() -> Vec<(&'static str, Asked)> {
 }
 
 /// A filter of TraceQL, and the spans it matches in SQL: a table of spans and a condition.
-const FILTERS: [(&str, &str); 32] = [
+const FILTERS: [(&str, &str); 34] = [
     ("{ }", "spans"),
     ("{ status = error }", "spans WHERE status = 'error'"),
     ("{ status != error }", "spans WHERE status <> 'error'"),
@@ -119,6 +119,11 @@ const FILTERS: [(&str, &str); 32] = [
         "{ span.http.response.status_code = 200 }",
         "spans WHERE attr('http.response.status_code') = '200'",
     ),
+    (
+        "{ span.http.response.status_code >= 400 && span.http.response.status_code < 500 }",
+        "spans WHERE attr('http.response.status_code') BETWEEN 400 AND 499",
+    ),
+    ("{ span.http.route > 5 }", "spans WHERE attr('http.route') > 5"),
     ("{ span.nosuch = 1 }", "spans WHERE attr_int('nosuch') = 1"),
     (
         "{ resource.k8s.namespace.name != nil && status = error }",

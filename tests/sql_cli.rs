@@ -31,6 +31,13 @@ fn check(name: &str, commands: &[&[&str]]) {
 }
 
 #[test]
+fn help_says_what_there_is() {
+    let arguments = ["sql", "-h"];
+    let output = run_with_input(traceql(&arguments).env("COLUMNS", "100"), b"");
+    check_snapshot("sql_help", &transcript(&arguments, &output));
+}
+
+#[test]
 fn rows_are_printed_in_every_form() {
     let sql = "SELECT service_name, count(*) AS n, max(duration) AS longest, min(start_time) AS first, \
                max(attr('http.route')) AS route FROM spans GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3";
@@ -95,6 +102,7 @@ fn refusals_help() {
             &["SELECT * FROM traceql('{ duraton > 1s }')"],
             &["SELECT * FROM traceql('{ } | rate()', 'often')"],
             &["SELECT nofunction(name) FROM spans"],
+            &["SELECT coutn(*) FROM spans"],
             &["DROP TABLE spans"],
             &["INSERT INTO spans VALUES (1)"],
             &["COPY spans TO 's3://bucket/x.parquet'"],

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::watch;
 use traceql_engine::Progress;
 
 use crate::error::{Error, Kind, Result};
@@ -30,6 +31,8 @@ pub(crate) struct Runtimes {
     io: Runtime,
     /// A second Ctrl-C ends the process. At a prompt each ends one command.
     exits: bool,
+    /// Counts every Ctrl-C at a prompt, so that one between two queries is not lost.
+    interrupts: watch::Sender<u64>,
 }
 
 /// How work ended.
@@ -53,9 +56,11 @@ impl Runtimes {
     pub(crate) fn start_for_prompt(threads: usize) -> Result<Self> {
         let runtimes = Self::build(threads, false)?;
         // Once anyone listens the signal no longer ends the process, not even between commands.
-        drop(runtimes.io.spawn(async {
+        let interrupts = runtimes.interrupts.clone();
+        drop(runtimes.io.spawn(async move {
             loop {
                 interrupted().await;
+                interrupts.send_modify(|n| *n += 1);
             }
         }));
         Ok(runtimes)
@@ -74,7 +79,7 @@ impl Runtimes {
                 .map_err(failed)
         };
         let (compute, io) = (build(threads, "traceql-compute")?, build(1, "traceql-io")?);
-        Ok(Self { compute, io, exits })
+        Ok(Self { compute, io, exits, interrupts: watch::Sender::new(0) })
     }
 
     /// Where reads run.
@@ -90,6 +95,8 @@ impl Runtimes {
         progress: &Arc<Progress>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Ended<T> {
+        // From here on no Ctrl-C is lost, also if it comes before anyone waits for it.
+        let mut pressed = self.interrupts.subscribe();
         let mut task = self.compute.spawn(work);
         let bar = Bar::new(terminal, Arc::clone(progress));
         let ended = self.io.block_on(async {
@@ -99,9 +106,15 @@ impl Runtimes {
                     None => std::future::pending().await,
                 }
             };
+            let stopped = async {
+                match self.exits {
+                    true => interrupted().await,
+                    false => drop(pressed.changed().await),
+                }
+            };
             tokio::select! {
                 joined = &mut task => Ended::Done(joined.unwrap_or_else(|error| Err(bug(&error)))),
-                () = interrupted() => Ended::Interrupted,
+                () = stopped => Ended::Interrupted,
                 () = deadline => Ended::TimedOut(timeout.unwrap_or_default()),
                 () = bar.draw() => unreachable!("the bar is drawn for ever"),
             }
@@ -120,12 +133,19 @@ impl Runtimes {
         self.compute.handle()
     }
 
-    /// Waits, unless Ctrl-C comes first; false then.
-    pub(crate) fn wait(&self, duration: Duration) -> bool {
+    /// How often Ctrl-C was pressed so far.
+    pub(crate) fn interrupts(&self) -> u64 {
+        *self.interrupts.borrow()
+    }
+
+    /// Waits, unless Ctrl-C has been pressed more often than that, or is meanwhile; false then.
+    pub(crate) fn wait(&self, duration: Duration, interrupts: u64) -> bool {
+        let mut pressed = self.interrupts.subscribe();
         self.io.block_on(async {
             tokio::select! {
+                biased;
+                _ = pressed.wait_for(|n| *n > interrupts) => false,
                 () = tokio::time::sleep(duration) => true,
-                () = interrupted() => false,
             }
         })
     }

@@ -56,8 +56,19 @@ impl Terminal {
     }
 
     /// Waits until the program has ended.
+    #[track_caller]
     pub(crate) fn wait_for_end(&self) {
-        self.tmux(&["wait-for", "done"]);
+        let mut tmux = Command::new("tmux");
+        tmux.args(["-L", &self.socket, "wait-for", "done"]);
+        let mut waiting = tmux.spawn().expect("tmux starts");
+        let until = Instant::now() + PATIENCE;
+        while waiting.try_wait().expect("tmux can be asked").is_none() {
+            if Instant::now() > until {
+                drop((waiting.kill(), waiting.wait()));
+                panic!("the program does not end:\n{}", self.screen());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The screen with its colours.
@@ -74,7 +85,12 @@ impl Terminal {
 
     /// Types a text.
     pub(crate) fn type_text(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", "--", text]);
+        // A semicolon at the end of an argument would end tmux's command.
+        let text = match text.strip_suffix(';') {
+            Some(before) => format!("{before}\\;"),
+            None => text.to_owned(),
+        };
+        self.tmux(&["send-keys", "-l", "--", &text]);
     }
 
     /// Presses a key by its name in tmux: `Enter`, `Tab`, `C-c`.
@@ -84,7 +100,7 @@ impl Terminal {
 
     /// Waits until the screen is as wanted.
     #[track_caller]
-    pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait(&self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();

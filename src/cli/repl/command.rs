@@ -374,6 +374,7 @@ fn watch(repl: &mut Repl, seconds: &str) -> Result<Flow> {
         },
     };
     let query = repl.last_query()?;
+    let interrupts = repl.host.runtimes.interrupts();
     loop {
         let title = format!("{}, every {period:?}; Ctrl-C stops", units::format_time(repl.now()));
         repl.say(&title);
@@ -381,7 +382,7 @@ fn watch(repl: &mut Repl, seconds: &str) -> Result<Flow> {
             Err(error) if error.kind == Kind::Interrupted => return Ok(Flow::Go),
             result => result?,
         }
-        if !repl.host.runtimes.wait(period) {
+        if !repl.host.runtimes.wait(period, interrupts) {
             return Ok(Flow::Go);
         }
     }

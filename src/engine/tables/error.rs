@@ -252,7 +252,7 @@ fn shown(name: &str) -> String {
 }
 
 /// The call behind the name of an attribute's column ([`super::columns::AskedAttribute`]).
-fn called(name: &str) -> Option<String> {
+pub(super) fn called(name: &str) -> Option<String> {
     let (level, rest) = name.split_once('.')?;
     let (key, as_type) = rest.rsplit_once(':')?;
     let function = match as_type {
@@ -270,6 +270,7 @@ fn called(name: &str) -> Option<String> {
 
 /// What DataFusion says of a statement.
 fn refused(text: &str) -> SqlError {
+    let meant = text.lines().find_map(|line| line.trim().strip_prefix("Did you mean "));
     let text = first_line(text);
     let between = |start: &str, end: &str| {
         let rest = &text[text.find(start)? + start.len()..];
@@ -284,9 +285,15 @@ fn refused(text: &str) -> SqlError {
         _ => plain(text),
     };
     let error = SqlError::new(message);
-    match text.contains("Duration(") {
-        true => error.hint("duration_nanos is the same number in nanoseconds"),
-        false => error,
+    match meant {
+        Some(meant) => {
+            let meant = meant.trim_end_matches('?').trim_matches('\'');
+            error.hint(format!("did you mean {meant}?"))
+        }
+        None if text.contains("Duration(") => {
+            error.hint("duration_nanos is the same number in nanoseconds")
+        }
+        None => error,
     }
 }
 

@@ -211,6 +211,9 @@ impl Translator<'_> {
                 })
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+                // The numbers of an attribute that was asked for as text.
+                (Expr::TryCast(cast), Expr::Literal(..))
+                | (Expr::Literal(..), Expr::TryCast(cast)) => exists(self.column(&cast.expr)?),
                 (column, Expr::Literal(literal, _)) => {
                     self.comparison(self.column(column)?, *op, literal)
                 }
@@ -408,7 +411,8 @@ fn like(column: &TableColumn, pattern: &str) -> Option<Pushed> {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::{col, lit};
+    use arrow::datatypes::DataType;
+    use datafusion::logical_expr::{col, lit, try_cast};
 
     use super::super::columns::AskedAttribute;
     use super::*;
@@ -461,6 +465,9 @@ mod tests {
         check(col("t").like(lit("5%")), "span.t != nil");
         check(col("t").is_not_null(), "span.t != nil");
         check(col("t").is_null(), "nothing");
+        let number = || try_cast(col("t"), DataType::Float64);
+        check(number().gt(lit(5.0)), "span.t != nil");
+        check(lit(5.0).eq(number()), "span.t != nil");
         check(col("i").gt(lit(499_i64)), "span.i > 499");
         check(col("i").not_eq(lit(5_i64)), "span.i != nil");
         check(col("f").eq(lit(0.5)), "span.f = 0.5");

@@ -23,7 +23,7 @@ use traceql_language::analyze::ir::{
 
 use super::arrays::{hex, quoted};
 use super::columns::{ZONE, time_type};
-use super::durations;
+use super::comparisons;
 use super::error::SqlError;
 use super::function_exec::AnswerExec;
 use super::provider::Asked;
@@ -112,13 +112,15 @@ impl TableFunctionImpl for TraceqlFunction {
         })?;
         let kind = match step {
             Some("instant") => MetricsKind::Instant,
-            Some(step) => match durations::parse(step).and_then(|step| u64::try_from(step).ok()) {
-                Some(step_nanos @ 1..) => MetricsKind::Range { step_nanos: Some(step_nanos) },
-                _ => {
-                    let error = SqlError::new(format!("{step:?} is no step"));
-                    return Err(refuse(error.hint("write a duration, '30s', or 'instant'")));
+            Some(step) => {
+                match comparisons::parse(step).and_then(|step| u64::try_from(step).ok()) {
+                    Some(step_nanos @ 1..) => MetricsKind::Range { step_nanos: Some(step_nanos) },
+                    _ => {
+                        let error = SqlError::new(format!("{step:?} is no step"));
+                        return Err(refuse(error.hint("write a duration, '30s', or 'instant'")));
+                    }
                 }
-            },
+            }
             None => MetricsKind::Range { step_nanos: None },
         };
         if step.is_some() && query.metrics.is_none() {

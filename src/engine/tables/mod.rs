@@ -1,12 +1,12 @@
 //! SQL over traces: the tables spans, traces, events, links, resources and blocks, and the function
 //! `traceql('{ … }')`. DataFusion reads, plans and runs the statement; every table is a scan of ours,
 //! and conditions reach it as a query of TraceQL. `statement` (text to what is asked), `columns`
-//! (the tables), `durations` (literals), `provider` and `filter` (what a scan is asked), `exec`,
+//! (the tables), `comparisons` (literals), `provider` and `filter` (what a scan is asked), `exec`,
 //! `rows` and `arrays` (batches to rows), `function` and `function_exec` (answers as tables).
 
 mod arrays;
 mod columns;
-mod durations;
+mod comparisons;
 mod error;
 mod exec;
 mod filter;
@@ -40,7 +40,7 @@ use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 
 use self::columns::{AskedAttribute, TableKind};
-use self::durations::DurationPlanner;
+use self::comparisons::ComparisonPlanner;
 pub use self::error::SqlError;
 use self::function::TraceqlFunction;
 use self::provider::{Asked, BlocksTable, Told, TraceTable};
@@ -168,7 +168,7 @@ async fn start(asked: &Arc<Asked>, statement: &SqlStatement) -> Result<SendableR
         .with_allow_statements(false)
         .verify_plan(&plan)
         .map_err(refuse)?;
-    let plan = durations::order_by_numbers(plan).map_err(refuse)?;
+    let plan = comparisons::order_by_numbers(plan).map_err(refuse)?;
     let plan = visible(plan, &statement.attributes).map_err(refuse)?;
     let physical = state.create_physical_plan(&plan).await.map_err(refuse)?;
     execute_stream(physical, state.task_ctx()).map_err(refuse)
@@ -202,7 +202,7 @@ fn session(
         .with_config(config)
         .with_runtime_env(environment);
     if let Some(planners) = builder.expr_planners() {
-        planners.insert(0, Arc::new(DurationPlanner));
+        planners.insert(0, Arc::new(ComparisonPlanner));
     }
     if let Some(now) = options.now_unix_nanos
         && let Some(now) = arrow::temporal_conversions::timestamp_ns_to_datetime(now)

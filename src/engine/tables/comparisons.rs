@@ -1,26 +1,27 @@
-//! Durations in conditions: `duration > '200ms'` and `duration > INTERVAL '1 minute'` compare with a
-//! duration. Without this DataFusion would compare intervals field by field, and a day with hours
-//! would be wrong.
+//! What comparisons with a literal mean here. `duration > '200ms'` and `duration > INTERVAL '1 day'`
+//! compare durations: DataFusion would compare intervals field by field, and a day with hours would
+//! be wrong. `attr('k') > 5` compares the numbers among the values: DataFusion would fail on the
+//! first text that is none.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, Window, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, Window, cast, try_cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{FieldExpr, SpansetExpr, Stage, Static};
 
-use super::error::SqlError;
+use super::error::{SqlError, called};
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
-/// Makes durations of what durations are compared with.
+/// Reads the two sides of a comparison as one type.
 #[derive(Debug)]
-pub(super) struct DurationPlanner;
+pub(super) struct ComparisonPlanner;
 
-impl ExprPlanner for DurationPlanner {
+impl ExprPlanner for ComparisonPlanner {
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
@@ -45,10 +46,30 @@ impl ExprPlanner for DurationPlanner {
         let (left, right) = match (is_duration(&left), is_duration(&right)) {
             (true, false) => (left, of_literal(right)?),
             (false, true) => (of_literal(left)?, right),
+            _ if is_number(&right) => (number_of(left), right),
+            _ if is_number(&left) => (left, number_of(right)),
             _ => (left, right),
         };
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
+}
+
+fn is_number(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(literal, _) if literal.data_type().is_numeric())
+}
+
+/// The numbers of an attribute that is asked for as text; everything else stays what it is.
+fn number_of(expr: Expr) -> Expr {
+    match &expr {
+        Expr::Column(column) if is_text_attribute(&column.name) => {
+            try_cast(expr, DataType::Float64)
+        }
+        _ => expr,
+    }
+}
+
+fn is_text_attribute(name: &str) -> bool {
+    name.ends_with(":text") && called(name).is_some()
 }
 
 /// Windows ordered by durations are ordered by their numbers: DataFusion knows no ranges of durations,
