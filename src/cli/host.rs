@@ -24,7 +24,7 @@ pub(crate) struct Kept {
     /// The session opened last, and what was asked for.
     session: tokio::sync::Mutex<Option<(String, Session)>>,
     /// The answer of the last search, for commands that go on from it.
-    found: Mutex<Option<SearchAnswer>>,
+    found: Mutex<Option<Arc<SearchAnswer>>>,
 }
 
 impl Host {
@@ -59,11 +59,11 @@ impl Kept {
 
     /// Keeps an answer for commands that go on from it.
     pub(crate) fn remember(&self, answer: SearchAnswer) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(answer));
     }
 
     /// What was found last.
-    pub(crate) fn found(&self) -> Option<SearchAnswer> {
+    pub(crate) fn found(&self) -> Option<Arc<SearchAnswer>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

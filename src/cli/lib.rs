@@ -10,7 +10,6 @@ mod document;
 mod error;
 mod host;
 mod lint;
-mod nearest;
 mod output;
 mod repl;
 mod session;

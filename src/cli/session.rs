@@ -11,7 +11,6 @@ use traceql_engine::{Engine, EngineConfig};
 
 use crate::args::SourceArgs;
 use crate::error::{Error, Kind, Result};
-use crate::nearest::nearest;
 use crate::settings::{self, World};
 
 /// Entries of a folder named when something was not found in it.
@@ -130,7 +129,7 @@ fn explain_missing(error: Error, path: &Path) -> Error {
         _ => format!("holds {}", entries.join(", ")),
     };
     let error = error.note(format!("{} {held}", there.display()));
-    match nearest(&missing.to_string_lossy(), &entries) {
+    match traceql_language::nearest(&missing.to_string_lossy(), &entries) {
         Some(near) => error.hint(format!("did you mean {}?", there.join(near).display())),
         None => error,
     }

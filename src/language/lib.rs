@@ -21,6 +21,7 @@ mod lenient;
 mod lexer;
 mod lint;
 mod mentions;
+mod nearest;
 mod operator;
 mod parser;
 pub mod range;
@@ -36,6 +37,7 @@ pub use fold::integer_power;
 pub use lenient::lenient_filter;
 pub use lint::advice;
 pub use mentions::mentions;
+pub use nearest::nearest;
 pub use range::{LineColumn, TextRange};
 
 /// Longest query accepted, in bytes: Tempo's default.

@@ -21,7 +21,6 @@ use crate::check::suite::{self, Reading, Suite, SuiteSource};
 use crate::check::{Counts, SuiteReport, TestOutcome, TestReport};
 use crate::check_args::TestArgs;
 use crate::error::{Error, Kind, Result};
-use crate::nearest::nearest;
 use crate::output::to_stdout;
 use crate::settings::{self, World};
 use crate::supervise::{Ended, Runtimes};
@@ -154,7 +153,7 @@ fn refuse_no_test(suites: &[Suite], options: &RunOptions, args: &TestArgs) -> Re
     let names: Vec<&str> =
         suites.iter().flat_map(|suite| &suite.tests).map(|test| test.name.as_str()).collect();
     let error = Error::usage(format!("--run {pattern:?} matches the name of no test"));
-    Err(match nearest(pattern, &names) {
+    Err(match traceql_language::nearest(pattern, &names) {
         Some(near) => error.hint(format!("did you mean {near:?}?")),
         None => error.note(format!("the tests are: {}", names.join(", "))),
     })

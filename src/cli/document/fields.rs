@@ -3,7 +3,6 @@
 
 use super::{Content, File, Node, Wrong};
 use crate::error::Result;
-use crate::nearest::nearest;
 
 /// A mapping whose keys are all known.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +32,7 @@ impl<'a> Fields<'a> {
             let name = key.text().unwrap_or_default();
             if !known.contains(&name) {
                 let error = key.wrong(format!("{what} has no key `{name}`"));
-                return Err(wrong(match nearest(name, known) {
+                return Err(wrong(match traceql_language::nearest(name, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error.hint(format!("its keys are: {}", known.join(", "))),
                 }));

@@ -9,7 +9,6 @@ use traceql_language::ir::{FieldExpr, MetricsExpr, Pipeline, ScalarExpr, Spanset
 use traceql_language::{Dialect, Error as QueryError, TextRange, TypedQuery};
 
 use super::{Finding, Found, Level, Origin, Rule};
-use crate::nearest::nearest;
 
 /// What queries are held against.
 #[derive(Debug)]
@@ -95,7 +94,7 @@ impl Against {
             Some((scope, _)) => Some(format!("there is `{}`", named(*scope, key))),
             None => {
                 let known: Vec<&String> = known.into_iter().collect();
-                let near = nearest(key, &known);
+                let near = traceql_language::nearest(key, &known);
                 near.map(|near| format!("did you mean `{}`?", named(*scope, near)))
             }
         };

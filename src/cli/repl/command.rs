@@ -13,7 +13,6 @@ use super::{Flow, Repl};
 use crate::args::{QueryFormat, ScopeName};
 use crate::commands;
 use crate::error::{Error, Kind, Result};
-use crate::nearest::nearest;
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
 use crate::settings;
 use crate::units;
@@ -148,7 +147,7 @@ pub(super) fn run(repl: &mut Repl, line: &str) -> Result<Flow> {
             let error = Error::usage(format!("there is no command \\{name}"));
             let names = COMMANDS.iter().flat_map(|command| command.names);
             let names: Vec<String> = names.map(|name| (*name).to_owned()).collect();
-            let near = nearest(name, &names).filter(|known| known.len() > 1);
+            let near = traceql_language::nearest(name, &names).filter(|known| known.len() > 1);
             Err(match near {
                 Some(near) => error.hint(format!("did you mean \\{near}?")),
                 None => error.hint("\\? lists the commands"),

@@ -31,6 +31,7 @@ use super::{Series, math, query, series_order, wire};
 use crate::evaluate::compile::{Filter, Program};
 use crate::runtime::QueryRun;
 use crate::scan::exec::{extensions, external};
+use crate::scan::spec::query_of_plan;
 use crate::scan::unit::UnitRunner;
 
 fn properties(n_partitions: usize) -> Arc<PlanProperties> {
@@ -352,7 +353,7 @@ impl ExecutionPlan for MetricsSeriesExec {
         _partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let query = query::compile(&self.spec.query).map_err(external)?;
+        let query = query_of_plan(&self.spec.query).map_err(external)?;
         let axis = self.spec.axis();
         // One selection after the other: each has all threads and all memory.
         let inputs: Vec<_> = self.inputs.iter().map(Arc::clone).collect();

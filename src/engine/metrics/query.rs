@@ -1,13 +1,10 @@
 //! The parts of a metrics query: which selections it observes, each once, and what is computed from
 //! their series. Compiled anew wherever a plan runs.
 
-use traceql_language::Dialect;
 use traceql_language::analyze::ir::{
     Field, FieldExpr, MetricsExpr, MetricsFunction, Pipeline, ScalarExpr, SpansetExpr, SpansetOp,
     Stage, Static, StructuralMode, TypedQuery,
 };
-
-use crate::error::{Error, Result};
 
 /// One first-stage function over one selection of spans.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,13 +16,6 @@ pub(crate) struct Observed {
     pub(crate) extrapolate: bool,
     /// Quantiles of the values themselves.
     pub(crate) exact: bool,
-}
-
-/// The text of a plan as a query.
-pub(crate) fn compile(text: &str) -> Result<TypedQuery> {
-    traceql_language::compile(text, Dialect::Default).map_err(|error| {
-        Error::Internal(format!("the query {text:?} of a plan does not compile: {error}"))
-    })
 }
 
 /// The selections of a query, in the order of the text; equal ones are observed once (3.3).

@@ -10,7 +10,7 @@ use super::query::{self, Observed};
 use crate::error::{Error, Result};
 use crate::evaluate::columns::columns_of;
 use crate::evaluate::compile::{Filter, Program, compile_with};
-use crate::scan::spec::{FORMAT, ScanSpec};
+use crate::scan::spec::{FORMAT, ScanSpec, query_of_plan};
 
 /// What is observed over which axis.
 #[derive(Clone, PartialEq, Message)]
@@ -54,7 +54,7 @@ impl ObserveSpec {
 
     /// The selection, compiled anew.
     pub(crate) fn observed(&self) -> Result<Observed> {
-        let query = query::compile(&self.query)?;
+        let query = query_of_plan(&self.query)?;
         let selections = query::observed(&query);
         selections.into_iter().nth(self.selection as usize).ok_or_else(|| {
             Error::Internal(format!("{} has no selection {}", self.query, self.selection))

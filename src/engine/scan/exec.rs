@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -14,12 +15,11 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::StreamExt as _;
-use traceql_language::Dialect;
 
 use super::spec::ScanSpec;
 use super::unit::UnitRunner;
 use crate::error::Error;
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::compile::Program;
 use crate::runtime::{QueryRun, Runtime};
 use crate::search::collect::ResultSink;
 use crate::search::rows;
@@ -35,20 +35,9 @@ pub(crate) struct SearchScanExec {
 impl SearchScanExec {
     /// Compiles the query of a spec, here or on a worker.
     pub(crate) fn new(spec: ScanSpec) -> crate::error::Result<Self> {
-        let query = traceql_language::compile(&spec.query, Dialect::Default).map_err(|error| {
-            Error::Internal(format!(
-                "the query {:?} of a plan does not compile: {error}",
-                spec.query
-            ))
-        })?;
-        let program = Arc::new(compile(&query.pipeline)?);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(rows::schema()),
-            Partitioning::UnknownPartitioning(spec.n_partitions.max(1) as usize),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(Self { spec: Arc::new(spec), program, properties: Arc::new(properties) })
+        let program = Arc::new(spec.program()?);
+        let properties = streaming(rows::schema(), spec.n_partitions.max(1) as usize);
+        Ok(Self { spec: Arc::new(spec), program, properties })
     }
 }
 
@@ -114,6 +103,16 @@ impl ExecutionPlan for SearchScanExec {
             });
         Ok(Box::pin(RecordBatchStreamAdapter::new(rows::schema(), stream.boxed())))
     }
+}
+
+/// Properties of an operator whose rows come while it works, in no order.
+pub(crate) fn streaming(schema: SchemaRef, n_partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(schema),
+        Partitioning::UnknownPartitioning(n_partitions),
+        EmissionType::Incremental,
+        Boundedness::Bounded,
+    ))
 }
 
 /// What running plans share, from the session.

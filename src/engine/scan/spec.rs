@@ -5,8 +5,10 @@ use object_store::path::Path;
 use prost::Message;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
+use traceql_language::{Dialect, TypedQuery};
 
 use crate::error::{Error, Result};
+use crate::evaluate::compile::{Program, compile};
 use crate::runtime::Runtime;
 
 /// A scan of a search.
@@ -106,7 +108,19 @@ pub(crate) fn partition_of(unit: u32, n: usize) -> usize {
     }
 }
 
+/// The query that a plan holds as text. It was compiled when the plan was made.
+pub(crate) fn query_of_plan(text: &str) -> Result<TypedQuery> {
+    traceql_language::compile(text, Dialect::Default).map_err(|error| {
+        Error::Internal(format!("the query {text:?} of a plan does not compile: {error}"))
+    })
+}
+
 impl ScanSpec {
+    /// The query's pipeline, ready to run.
+    pub(crate) fn program(&self) -> Result<Program> {
+        compile(&query_of_plan(&self.query)?.pipeline)
+    }
+
     pub(crate) fn time_range(&self) -> Option<(u64, u64)> {
         (self.start_unix_nanos != 0 || self.end_unix_nanos != 0)
             .then_some((self.start_unix_nanos, self.end_unix_nanos))

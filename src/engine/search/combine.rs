@@ -11,19 +11,16 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::TraceResult;
 use super::rows::{self, Row};
 use crate::runtime::QueryRun;
-use crate::scan::exec::{extensions, external};
+use crate::scan::exec::{extensions, external, streaming};
 use crate::scan::spec::partition_of;
 
 /// Finished units a partition may be ahead of the merge.
@@ -42,13 +39,8 @@ pub(crate) struct TraceCombineExec {
 
 impl TraceCombineExec {
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, limit: usize, most_recent: bool) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(rows::schema()),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { input, limit, most_recent, properties: Arc::new(properties) }
+        let properties = streaming(rows::schema(), 1);
+        Self { input, limit, most_recent, properties }
     }
 }
 

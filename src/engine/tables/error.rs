@@ -323,32 +323,9 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or(text)
 }
 
-/// The name that differs least, if it differs little.
-pub(super) fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
-    names
-        .iter()
-        .map(|other| (edits(&name, other), *other))
-        .filter(|(edits, _)| *edits <= allowed)
-        .min()
-        .map(|(_, other)| other)
-}
-
-/// Insertions, removals and replacements between two names.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
+/// The name that was probably meant. SQL's names are small letters, however they are written.
+pub(super) fn nearest<'a>(name: &str, names: &'a [&str]) -> Option<&'a str> {
+    traceql_language::nearest(&name.to_lowercase(), names)
 }
 
 #[cfg(test)]

@@ -8,20 +8,15 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
-use traceql_language::Dialect;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 
 use super::columns::{TableColumn, TableKind, schema_of};
 use super::rows::TableSink;
-use crate::error::Error;
-use crate::evaluate::compile::{Program, compile};
-use crate::scan::exec::{extensions, external};
+use crate::evaluate::compile::Program;
+use crate::scan::exec::{extensions, external, streaming};
 use crate::scan::spec::ScanSpec;
 use crate::scan::unit::UnitRunner;
 
@@ -50,27 +45,16 @@ impl TableScanExec {
         spec: ScanSpec,
         limit: Option<usize>,
     ) -> crate::error::Result<Self> {
-        let query = traceql_language::compile(&spec.query, Dialect::Default).map_err(|error| {
-            Error::Internal(format!(
-                "the query {:?} of a plan does not compile: {error}",
-                spec.query
-            ))
-        })?;
         let schema = schema_of(&columns);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(spec.n_partitions.max(1) as usize),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
+        let properties = streaming(Arc::clone(&schema), spec.n_partitions.max(1) as usize);
         Ok(Self {
             kind,
             columns: columns.into(),
             schema,
-            program: Arc::new(compile(&query.pipeline)?),
+            program: Arc::new(spec.program()?),
             spec: Arc::new(spec),
             limit,
-            properties: Arc::new(properties),
+            properties,
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }

@@ -10,12 +10,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt as _;
 
 use super::function::{AnswerColumn, rows_of_series, rows_of_traces};
@@ -23,7 +20,7 @@ use crate::metrics::TimeAxis;
 use crate::metrics::exec::series_of;
 use crate::query::task_context;
 use crate::runtime::QueryRun;
-use crate::scan::exec::{extensions, external};
+use crate::scan::exec::{extensions, external, streaming};
 use crate::search::TraceResult;
 use crate::search::rows::{self, Row};
 
@@ -45,13 +42,8 @@ impl AnswerExec {
         schema: SchemaRef,
         axis: Option<TimeAxis>,
     ) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Self { input, columns, schema, axis, properties: Arc::new(properties) }
+        let properties = streaming(Arc::clone(&schema), 1);
+        Self { input, columns, schema, axis, properties }
     }
 }
 

@@ -1,7 +1,9 @@
 //! What was probably meant: the name that differs least from the one that was written.
 
-/// The entry that differs least, if it differs little.
-pub(crate) fn nearest<'a, S: AsRef<str>>(name: &str, entries: &'a [S]) -> Option<&'a str> {
+/// The entry that differs least, by letters inserted, removed and replaced, if it differs little: a
+/// third of the name's letters at most, one at least and never more than three.
+#[must_use]
+pub fn nearest<'a, S: AsRef<str>>(name: &str, entries: &'a [S]) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).clamp(1, 3);
     entries
         .iter()
