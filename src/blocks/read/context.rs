@@ -9,6 +9,7 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 
 use super::open::BlockCache;
+use super::resident;
 use super::shared::SharedPages;
 use crate::bucket::Block;
 use crate::error::{Error, Result};
@@ -135,26 +136,10 @@ impl ReadContext {
         })?;
         self.stats.requests.fetch_add(merged.len() as u64, Ordering::Relaxed);
         self.stats.bytes.fetch_add(n_bytes, Ordering::Relaxed);
-        let (store, path, asked) = (Arc::clone(&block.store), block.data.clone(), merged.clone());
-        // `get_ranges` of a remote store would merge ranges across a megabyte; ours are merged already.
-        let read = async move {
-            if asked.len() == 1 {
-                store.get_range(&path, asked[0].clone()).await.map(|bytes| vec![bytes])
-            } else if is_local(store.as_ref()) {
-                store.get_ranges(&path, &asked).await
-            } else {
-                let reads = asked.iter().map(|range| store.get_range(&path, range.clone()));
-                futures::future::try_join_all(reads).await
-            }
+        let blobs = match resident::read(block, &merged) {
+            Some(blobs) => blobs,
+            None => self.read_stored(block, &merged).await?,
         };
-        let blobs = match &self.io {
-            Some(io) => io.spawn(read).await.map_err(|join| Error::Unreachable {
-                key: block.object_url(&block.data),
-                reason: join.to_string(),
-            })?,
-            None => read.await,
-        }
-        .map_err(|error| Error::storage("block data", block.object_url(&block.data), error))?;
         ranges
             .into_iter()
             .map(|range| {
@@ -170,6 +155,30 @@ impl ReadContext {
                 Ok(blob.slice(start..end))
             })
             .collect()
+    }
+
+    /// Reads through the store, where its runtime's threads may wait.
+    async fn read_stored(&self, block: &Block, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let (store, path, asked) = (Arc::clone(&block.store), block.data.clone(), ranges.to_vec());
+        // `get_ranges` of a remote store would merge ranges across a megabyte; ours are merged already.
+        let read = async move {
+            if asked.len() == 1 {
+                store.get_range(&path, asked[0].clone()).await.map(|bytes| vec![bytes])
+            } else if is_local(store.as_ref()) {
+                store.get_ranges(&path, &asked).await
+            } else {
+                let reads = asked.iter().map(|range| store.get_range(&path, range.clone()));
+                futures::future::try_join_all(reads).await
+            }
+        };
+        match &self.io {
+            Some(io) => io.spawn(read).await.map_err(|join| Error::Unreachable {
+                key: block.object_url(&block.data),
+                reason: join.to_string(),
+            })?,
+            None => read.await,
+        }
+        .map_err(|error| Error::storage("block data", block.object_url(&block.data), error))
     }
 }
 

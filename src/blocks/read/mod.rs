@@ -33,6 +33,7 @@ mod own_column;
 pub(crate) mod page;
 mod page_values;
 pub mod predicate;
+mod resident;
 pub mod rows;
 mod shared;
 pub mod structure;

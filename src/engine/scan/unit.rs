@@ -78,6 +78,8 @@ impl UnitRunner {
     /// Evaluates a unit and hands what is left to a sink: first the traces that lie in several
     /// blocks, all at once, then the others in the order of their ids.
     pub(crate) async fn run(&mut self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
+        // What is in memory is never waited for: here a query can be ended, and others have a turn.
+        tokio::task::yield_now().await;
         if self.run.is_stopped() {
             return Ok(());
         }
