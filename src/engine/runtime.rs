@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::model::{Trace, TraceId};
@@ -19,8 +20,20 @@ use crate::error::{Error, Result};
 use crate::options::QueryOptions;
 use crate::outcome::{Progress, QueryStats};
 
-/// Blocks whose trace ids are kept: a megabyte each for 64,000 traces.
+/// Blocks whose trace ids are kept, if they are small enough.
 const DIGESTS: usize = 256;
+
+/// What the trace ids that are kept take: those of four million traces.
+const DIGEST_BYTES: u64 = 64 << 20;
+
+#[derive(Clone, Debug)]
+struct DigestWeight;
+
+impl Weighter<String, Arc<Vec<TraceId>>> for DigestWeight {
+    fn weight(&self, _block: &String, ids: &Arc<Vec<TraceId>>) -> u64 {
+        (size_of::<TraceId>() * ids.len()).max(1) as u64
+    }
+}
 
 /// Lives as long as the engine.
 #[derive(Debug)]
@@ -29,7 +42,7 @@ pub(crate) struct Runtime {
     pub(crate) io: Option<tokio::runtime::Handle>,
     stores: RwLock<HashMap<String, Arc<dyn ObjectStore>>>,
     memory: RwLock<HashMap<String, Arc<Vec<Trace>>>>,
-    digests: Cache<String, Arc<Vec<TraceId>>>,
+    digests: Cache<String, Arc<Vec<TraceId>>, DigestWeight>,
     /// Plans our nodes as they stand: there is nothing for the rules of SQL to improve.
     pub(crate) session: SessionState,
 }
@@ -41,7 +54,7 @@ impl Runtime {
             io,
             stores: RwLock::default(),
             memory: RwLock::default(),
-            digests: Cache::new(DIGESTS),
+            digests: Cache::with_weighter(DIGESTS, DIGEST_BYTES, DigestWeight),
             session: SessionStateBuilder::new()
                 .with_analyzer_rules(Vec::new())
                 .with_optimizer_rules(Vec::new())
