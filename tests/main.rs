@@ -6,6 +6,7 @@ mod checks;
 mod cli;
 mod convert;
 mod evaluator;
+mod explain;
 mod export;
 mod golden;
 mod lint;

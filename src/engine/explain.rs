@@ -15,6 +15,7 @@ use traceql_language::analyze::ir::{MetricsFunction, TypedQuery};
 
 use crate::error::Result;
 use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::result::shown_columns;
 use crate::metrics::{self, MetricsRequest};
 use crate::options::QueryOptions;
 use crate::outcome::QueryStats;
@@ -49,7 +50,9 @@ pub(crate) async fn explain(
         add("logical plan", planned.logical.display_indent().to_string());
         add("physical plan", displayable(planned.physical.as_ref()).indent(true).to_string());
     }
-    let columns = touched_columns(&program);
+    let mut show = shown_columns(&program);
+    show.extend(program.field_columns());
+    let columns = Columns { decide: touched_columns(&program), show };
     add("scan", estimate(runtime, &run, &planned.stats, &planned.spec, &columns, options).await?);
     if mode == ExplainMode::Analyze {
         let (planned_bytes, planned_requests) =
@@ -107,8 +110,10 @@ async fn explain_metrics(
     }
     for (number, (observed, spec)) in planned.selections.iter().enumerate() {
         let (program, _) = metrics::program(observed)?;
-        let mut columns = touched_columns(&program);
-        columns.extend(metrics::columns(observed, planned.axis));
+        let columns = Columns {
+            decide: touched_columns(&program),
+            show: metrics::columns(observed, planned.axis),
+        };
         let (mut title, mut body) = ("scan".to_owned(), String::new());
         if planned.selections.len() > 1 {
             title = format!("scan of selection {number}");
@@ -152,41 +157,45 @@ fn conditions(program: &Program) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Blocks, units, and the most the scan can read: all pages of all columns it touches.
+/// Blocks, units, and what the scan may read: all pages of all columns that decide, and of those that
+/// results show of what matches; gaps between pages that are read in one request come on top. A unit
+/// asks once for what it wants of a leaf, unless pages it can do without lie between.
 async fn estimate(
     runtime: &Arc<Runtime>,
     run: &Arc<QueryRun>,
     planned: &QueryStats,
     spec: &ScanSpec,
-    columns: &[Column],
+    columns: &Columns,
     options: &QueryOptions,
 ) -> Result<String> {
     let context = crate::select::read_context(runtime, run, options);
-    let mut leaves_of_blocks = Vec::new();
     let mut paths: BTreeSet<String> = BTreeSet::new();
-    for block in spec.blocks.iter().filter(|block| block.scanned) {
+    let (mut decided_bytes, mut shown_bytes, mut n_requests) = (0, 0, 0);
+    for (number, block) in spec.blocks.iter().enumerate().filter(|(_, block)| block.scanned) {
         let open = OpenBlock::open(&block.open(runtime)?, &context).await?;
-        let leaves = touched(&open, columns);
-        paths.extend(leaves.iter().map(|leaf| open.schema.leaves()[*leaf].path.clone()));
-        let n_bytes: u64 = (0..open.n_row_groups())
-            .flat_map(|row_group| {
-                let row_group = open.metadata().row_group(row_group);
-                leaves.iter().map(move |leaf| row_group.column(*leaf).compressed_size())
-            })
-            .map(|size| u64::try_from(size).unwrap_or(0))
-            .sum();
-        leaves_of_blocks.push((open, leaves.len(), n_bytes));
+        let decided = touched(&open, &columns.decide);
+        let mut shown = touched(&open, &columns.show);
+        shown.retain(|leaf| !decided.contains(leaf));
+        paths.extend(decided.iter().map(|leaf| open.schema.leaves()[*leaf].path.clone()));
+        decided_bytes += stored_bytes(&open, &decided);
+        shown_bytes += stored_bytes(&open, &shown);
+        let n_units = spec.units.iter().filter(|unit| unit.block as usize == number).count();
+        n_requests += 1 + n_units * (decided.len() + shown.len());
     }
-    let n_bytes: u64 = leaves_of_blocks.iter().map(|(_, _, n)| n).sum();
-    let n_requests: usize =
-        leaves_of_blocks.iter().map(|(open, leaves, _)| 1 + open.n_row_groups() * leaves).sum();
     let mut body = format!(
-        "blocks    {} of {} ({} bytes)\nunits     {}\nbytes     at most {n_bytes}\nrequests  at most {n_requests}",
+        "blocks    {} of {} ({} bytes)\nunits     {}\ncolumns   {decided_bytes} bytes to decide",
         planned.selected_blocks,
         planned.total_blocks,
         planned.selected_block_bytes,
         spec.units.len(),
     );
+    if shown_bytes > 0 {
+        _ = write!(body, ", {shown_bytes} more to show what matches");
+    }
+    _ = write!(body, "\nrequests  at most about {n_requests}");
+    if spec.blocks.iter().any(|block| block.scanned && !block.companions.is_empty()) {
+        body.push_str("\nblocks overlap: trace ids of each, and whole traces that lie in several, come on top");
+    }
     if spec.memory_source.is_some() {
         body.push_str("\ntraces of an OTLP file, held in memory");
     }
@@ -196,7 +205,24 @@ async fn estimate(
     Ok(body)
 }
 
-/// Columns evaluation may read; those of results come on top, for matching traces alone.
+/// What some leaves of a block take in its data object.
+fn stored_bytes(open: &OpenBlock, leaves: &BTreeSet<LeafIndex>) -> u64 {
+    let row_groups = (0..open.n_row_groups()).map(|row_group| open.metadata().row_group(row_group));
+    row_groups
+        .flat_map(|row_group| leaves.iter().map(|leaf| row_group.column(*leaf).compressed_size()))
+        .map(|size| u64::try_from(size).unwrap_or(0))
+        .sum()
+}
+
+/// What a scan may read.
+struct Columns {
+    /// Of every trace, to tell what matches.
+    decide: Vec<Column>,
+    /// Of what matches.
+    show: Vec<Column>,
+}
+
+/// Columns evaluation may read.
 fn touched_columns(program: &Program) -> Vec<Column> {
     let mut columns: Vec<Column> =
         program.conditions.iter().map(|condition| condition.column.clone()).collect();
@@ -211,23 +237,5 @@ fn touched_columns(program: &Program) -> Vec<Column> {
 
 /// The leaves of some columns in a block.
 fn touched(open: &OpenBlock, columns: &[Column]) -> BTreeSet<LeafIndex> {
-    let schema = &open.schema;
-    let mut leaves = BTreeSet::new();
-    leaves.extend(schema.leaf("rs.ss.Spans.StatusCode").map(|leaf| leaf.index));
-    for column in columns {
-        match column {
-            Column::Attribute(level, key) => {
-                leaves.extend(schema.own_column(*level, key).map(|own| own.leaf));
-                if let Some(generic) = schema.attributes(*level) {
-                    leaves.insert(generic.key);
-                    leaves.extend(generic.string);
-                    leaves.extend(generic.int);
-                    leaves.extend(generic.double);
-                    leaves.extend(generic.bool);
-                }
-            }
-            column => leaves.extend(schema.intrinsic_leaf(column).map(|leaf| leaf.index)),
-        }
-    }
-    leaves
+    columns.iter().flat_map(|column| open.schema.touched_by(column)).collect()
 }

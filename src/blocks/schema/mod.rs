@@ -314,6 +314,41 @@ impl BlockSchema {
         })
     }
 
+    /// Every leaf that reading a column may touch, those among them that tell how many rows of the
+    /// column's level a trace has.
+    #[must_use]
+    pub fn touched_by(&self, column: &Column) -> Vec<LeafIndex> {
+        let v3 = self.version == FormatVersion::VParquet3;
+        let named = |path: &str| self.leaf(path).map(|leaf| leaf.index);
+        let mut leaves = vec![named("rs.ss.Spans.StatusCode")];
+        leaves.push(match column.level() {
+            Level::Event => named("rs.ss.Spans.Events.Name"),
+            Level::Link if v3 => named("rs.ss.Spans.Links"),
+            Level::Link => named("rs.ss.Spans.Links.SpanID"),
+            _ => None,
+        });
+        match column {
+            Column::Attribute(level, key) => {
+                leaves.push(self.own_column(*level, key).map(|own| own.leaf));
+                if let Some(generic) = self.attributes(*level) {
+                    leaves.push(Some(generic.key));
+                    leaves.extend([generic.is_array, generic.string, generic.int, generic.double]);
+                    leaves.extend([generic.bool, generic.other, generic.key_values]);
+                    leaves.push(generic.protobuf);
+                }
+            }
+            // Times of events are absolute in vParquet3.
+            Column::EventTimeSinceStart if v3 => {
+                leaves.extend(
+                    [&Column::SpanStart, column]
+                        .map(|column| self.intrinsic_leaf(column).map(|leaf| leaf.index)),
+                );
+            }
+            column => leaves.push(self.intrinsic_leaf(column).map(|leaf| leaf.index)),
+        }
+        leaves.into_iter().flatten().collect()
+    }
+
     /// The leaf of starts by interval of so many seconds, if this version has it.
     pub(crate) fn rounded_start(&self, seconds: u16) -> Option<&LeafInfo> {
         self.leaf(&format!("rs.ss.Spans.StartTimeRounded{seconds}"))
