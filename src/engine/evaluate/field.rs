@@ -9,7 +9,7 @@ use std::sync::Arc;
 use traceql_blocks::read::batch::TraceData;
 use traceql_blocks::read::leaf::Demand;
 use traceql_blocks::read::mask::Mask;
-use traceql_blocks::read::structure::Structure;
+use traceql_blocks::read::structure::{Offsets, Structure};
 use traceql_blocks::read::values::ValueRef;
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
@@ -138,26 +138,41 @@ impl<'a> Batch<'a> {
         }
         let events = if over_events { Some(self.data.span_events()?) } else { None };
         let links = if over_links { Some(self.data.span_links()?) } else { None };
-        let mut rows = Rows {
-            spans: Some(Vec::new()),
-            events: over_events.then(Vec::new),
-            links: over_links.then(Vec::new),
-            n: 0,
-        };
-        let (mut span_of, mut event_of, mut link_of) = (Vec::new(), Vec::new(), Vec::new());
-        let children = |offsets: &Option<Arc<traceql_blocks::read::structure::Offsets>>, span| {
-            let range = offsets.as_ref().map_or(0..0, |offsets| offsets.range(span));
-            // A span without events still has one row, on which event fields are nil.
-            if range.is_empty() {
-                NONE..=NONE
-            } else {
-                row_number(range.start)..=row_number(range.end - 1)
+        Ok(match (events, links) {
+            (Some(events), None) => {
+                let (spans, children) = self.child_rows_of(&events);
+                Rows { n: spans.len(), spans: Some(spans), events: Some(children), links: None }
             }
-        };
+            (None, Some(links)) => {
+                let (spans, children) = self.child_rows_of(&links);
+                Rows { n: spans.len(), spans: Some(spans), events: None, links: Some(children) }
+            }
+            (events, links) => self.paired_rows(events.as_deref(), links.as_deref()),
+        })
+    }
+
+    /// The span and the child of each row, of spans that have children of one kind.
+    fn child_rows_of(&self, offsets: &Offsets) -> (Vec<u32>, Vec<u32>) {
+        let most = self.n_spans() + offsets.n_children();
+        let (mut span_of, mut child_of) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for trace in self.traces.ones() {
             for span in self.structure.trace_spans.range(trace) {
-                for event in children(&events, span) {
-                    for link in children(&links, span) {
+                for child in children(Some(offsets), span) {
+                    span_of.push(row_number(span));
+                    child_of.push(child);
+                }
+            }
+        }
+        (span_of, child_of)
+    }
+
+    /// A row for each event with each link of a span.
+    fn paired_rows(&self, events: Option<&Offsets>, links: Option<&Offsets>) -> Rows {
+        let (mut span_of, mut event_of, mut link_of) = (Vec::new(), Vec::new(), Vec::new());
+        for trace in self.traces.ones() {
+            for span in self.structure.trace_spans.range(trace) {
+                for event in children(events, span) {
+                    for link in children(links, span) {
                         span_of.push(row_number(span));
                         event_of.push(event);
                         link_of.push(link);
@@ -165,11 +180,12 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        rows.n = span_of.len();
-        rows.spans = Some(span_of);
-        rows.events = over_events.then_some(event_of);
-        rows.links = over_links.then_some(link_of);
-        Ok(rows)
+        Rows {
+            n: span_of.len(),
+            spans: Some(span_of),
+            events: Some(event_of),
+            links: Some(link_of),
+        }
     }
 
     /// One row per event (link) of the batch.
@@ -229,7 +245,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Where an expression is evaluated once per span, an event field is the first event's.
-    fn first_children(&self, children: &traceql_blocks::read::structure::Offsets) -> Vec<u32> {
+    fn first_children(&self, children: &Offsets) -> Vec<u32> {
         (0..self.n_spans())
             .map(|span| {
                 let range = children.range(span);
@@ -481,6 +497,12 @@ impl<'a> Batch<'a> {
             }
         })
     }
+}
+
+/// Children of a span as rows. A span without any still has one row, on which their fields are nil.
+fn children(offsets: Option<&Offsets>, span: usize) -> std::ops::RangeInclusive<u32> {
+    let range = offsets.map_or(0..0, |offsets| offsets.range(span));
+    if range.is_empty() { NONE..=NONE } else { row_number(range.start)..=row_number(range.end - 1) }
 }
 
 pub(crate) fn row_number(row: usize) -> u32 {
