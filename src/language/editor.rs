@@ -2,6 +2,7 @@
 //! is complete, and what could be written at the cursor. Knows no data: names and values of
 //! attributes come from whoever asks.
 
+use crate::analyze::ir::AggregateFunction;
 use crate::dialect::Dialect;
 use crate::lexer::{self, Lexed, Token};
 use crate::parser::field::intrinsic_word;
@@ -92,7 +93,9 @@ fn class_of_word(word: Keyword) -> TokenClass {
         | Keyword::Server
         | Keyword::Client
         | Keyword::Producer
-        | Keyword::Consumer => TokenClass::Constant,
+        | Keyword::Consumer
+        | Keyword::Ascending
+        | Keyword::Descending => TokenClass::Constant,
         word if is_stage(word) || is_aggregate(word) || word == Keyword::With => {
             TokenClass::Function
         }
@@ -177,12 +180,12 @@ pub enum Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
     Filter,
-    /// A list of fields: `by(…)`, `select(…)`, the argument of an aggregate.
+    /// A list of fields: `by(…)`, `select(…)`, `order_by(…)`, the argument of an aggregate.
     Fields,
     Hints,
     /// Parentheses around pipelines.
     Pipelines,
-    /// Numbers: `topk(…)`.
+    /// Numbers: `topk(…)`, `limit(…)`.
     Numbers,
 }
 
@@ -243,7 +246,7 @@ fn wanted_after(text: &str, tokens: &[Lexed]) -> Wanted {
         before = Some(token);
     }
     let begins = match before {
-        None => true,
+        None | Some(Token::Keyword(Keyword::Not)) => true,
         Some(Token::Symbol(symbol)) => {
             !matches!(symbol, Symbol::CloseBrace | Symbol::CloseParen | Symbol::Pipe)
         }
@@ -278,8 +281,8 @@ fn wanted_after(text: &str, tokens: &[Lexed]) -> Wanted {
 fn of_arguments(word: Keyword) -> Inside {
     match word {
         Keyword::With => Inside::Hints,
-        Keyword::TopK | Keyword::BottomK => Inside::Numbers,
-        Keyword::Compare => Inside::Pipelines,
+        Keyword::TopK | Keyword::BottomK | Keyword::Limit => Inside::Numbers,
+        Keyword::Compare | Keyword::Not => Inside::Pipelines,
         _ => Inside::Fields,
     }
 }
@@ -332,6 +335,9 @@ fn is_stage(word: Keyword) -> bool {
         Keyword::By
             | Keyword::Coalesce
             | Keyword::Select
+            | Keyword::Not
+            | Keyword::OrderBy
+            | Keyword::Limit
             | Keyword::Rate
             | Keyword::CountOverTime
             | Keyword::MinOverTime
@@ -347,7 +353,7 @@ fn is_stage(word: Keyword) -> bool {
 }
 
 fn is_aggregate(word: Keyword) -> bool {
-    matches!(word, Keyword::Count | Keyword::Avg | Keyword::Max | Keyword::Min | Keyword::Sum)
+    AggregateFunction::of(word).is_some()
 }
 
 /// Intrinsics, bare and scoped, as a query writes them.

@@ -113,7 +113,7 @@ fn misnamed(field: &Field) -> Option<String> {
     let is_long = key.len() >= 6;
     let known = near(key, KNOWN_NAMES.into_iter()).filter(|_| is_long)?;
     let meant = Field {
-        of_parent: field.of_parent,
+        of: field.of,
         name: FieldName::Attribute { scope: *scope, key: known.to_owned() },
     };
     Some(format!("`{field}` looks like a misspelling of `{meant}`"))

@@ -22,6 +22,9 @@ pub(super) fn aggregate(input: Input<'_>) -> Parsed<'_, Located<Aggregate>> {
         return Err(super::combinators::does_not_apply());
     };
     let start = input.range();
+    if word.is_extension() {
+        refuse_extension(input, start, &format!("`{word}`"))?;
+    }
     let after = input.advance();
     let (rest, operand) = if function == AggregateFunction::Count {
         (no_arguments(word)(after)?.0, None)
@@ -45,7 +48,8 @@ pub(super) fn no_arguments<'a>(word: Keyword) -> impl FnOnce(Input<'a>) -> Parse
         Err(fail(match word {
             Keyword::Count => error.hint(
                 "to count spans that have an attribute filter first: `{ .a != nil } | count() > 1`",
-            ),
+            )
+            .hint("to count its different values write `count_distinct(…)`"),
             Keyword::Rate | Keyword::CountOverTime
                 if matches!(rest.token(), Token::Duration(_)) =>
             {

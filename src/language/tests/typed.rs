@@ -3,7 +3,7 @@
 use crate::ir::{
     AggregateFunction, Arithmetic, AttributeScope, Comparison, Field, FieldExpr, FieldName, Hints,
     Intrinsic, MetricsExpr, MetricsFunction, Relation, ScalarExpr, SecondStage, SpansetExpr,
-    SpansetOp, Stage, Static, Status, StructuralMode,
+    SpansetOp, Stage, Static, Status, StructuralMode, Subject,
 };
 use crate::{Dialect, TypedQuery, compile};
 
@@ -108,9 +108,10 @@ fn the_parent_is_read_through_its_fields() {
         }
         other => panic!("{other:?}"),
     };
-    let intrinsic = |intrinsic| Field { of_parent: true, name: FieldName::Intrinsic(intrinsic) };
+    let intrinsic =
+        |intrinsic| Field { of: Subject::Parent, name: FieldName::Intrinsic(intrinsic) };
     let attribute = |scope, key: &str| Field {
-        of_parent: true,
+        of: Subject::Parent,
         name: FieldName::Attribute { scope, key: key.to_owned() },
     };
     assert_eq!(field("{ parent.duration > 300ms }"), intrinsic(Intrinsic::Duration));
@@ -126,7 +127,7 @@ fn the_parent_is_read_through_its_fields() {
     assert_eq!(field("{ parent.a = 1 }"), attribute(AttributeScope::Unscoped, "a"));
     assert_eq!(field("{ parent.resource.a = 1 }"), attribute(AttributeScope::Resource, "a"));
     assert_eq!(field("{ parent.event.a = 1 }"), attribute(AttributeScope::Unscoped, "event.a"));
-    assert_eq!(field("{ parent = nil }"), Field { of_parent: false, name: FieldName::Parent });
+    assert_eq!(field("{ parent = nil }"), Field { of: Subject::Itself, name: FieldName::Parent });
     // The parent's intrinsics are missing where there is no parent.
     assert_eq!(field("{ parent.name = nil }"), intrinsic(Intrinsic::Name));
     assert!(filter("{ parent.a = 1 }").mentions_parent());
