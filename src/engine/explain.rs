@@ -14,7 +14,7 @@ use traceql_blocks::schema::{Column, LeafIndex};
 use traceql_language::analyze::ir::{MetricsFunction, TypedQuery};
 
 use crate::error::Result;
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::compile::{Program, compile_search};
 use crate::metrics::{self, MetricsRequest};
 use crate::options::QueryOptions;
 use crate::outcome::QueryStats;
@@ -39,12 +39,12 @@ pub(crate) async fn explain(
     let asked = Instant::now();
     let planned = query::plan(runtime, &run, source, tenants, query, options).await?;
     let planning = asked.elapsed();
-    let program = compile(&query.pipeline)?;
+    let program = compile_search(query)?;
     let mut sections = Vec::new();
     let mut add = |title: &str, body: String| sections.push((title.to_owned(), body));
     if mode != ExplainMode::DryRun {
         add("query", query.canonical.clone());
-        add("typed query", format!("{:#?}", query.pipeline));
+        add("typed query", typed(query));
         add("conditions", conditions(&program));
         add("logical plan", planned.logical.display_indent().to_string());
         add("physical plan", displayable(planned.physical.as_ref()).indent(true).to_string());
@@ -55,7 +55,7 @@ pub(crate) async fn explain(
         let (planned_bytes, planned_requests) =
             (run.io.bytes.load(Ordering::Relaxed), run.io.requests.load(Ordering::Relaxed));
         let asked = Instant::now();
-        let traces = query::gather(runtime, &run, planned.physical).await?;
+        let traces = query::gather(runtime, &run, query, planned.physical).await?;
         let executing = asked.elapsed();
         let mut stats = QueryStats::default();
         run.count_into(&mut stats);
@@ -140,6 +140,18 @@ async fn explain_metrics(
         add("run", body.trim_end().to_owned());
     }
     Ok(Explanation { sections })
+}
+
+/// What a search selects by, and what arranges its traces.
+fn typed(query: &TypedQuery) -> String {
+    let mut body = format!("{:#?}", query.pipeline);
+    if !query.order_by.is_empty() {
+        _ = write!(body, "\norder by {:#?}", query.order_by);
+    }
+    if let Some(limit) = query.limit {
+        _ = write!(body, "\nlimit {limit}");
+    }
+    body
 }
 
 fn conditions(program: &Program) -> String {

@@ -4,7 +4,8 @@
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
 
-/// The columns a field may be in; for `span:childCount` those it is computed from if it can be.
+/// The columns a field may be in; for `span:childCount` and `span:gap` those it is computed from if it
+/// can be.
 pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
     match &field.name {
         FieldName::Attribute { scope, key } => {
@@ -17,6 +18,7 @@ pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
         FieldName::Intrinsic(Intrinsic::SpanChildCount) => {
             vec![Column::NestedSetLeft, Column::NestedSetParent]
         }
+        FieldName::Intrinsic(Intrinsic::Gap) => vec![Column::SpanStart, Column::SpanDuration],
         FieldName::Intrinsic(intrinsic) => intrinsic_column(*intrinsic).into_iter().collect(),
         FieldName::Parent => Vec::new(),
     }
@@ -56,7 +58,7 @@ pub(crate) fn intrinsic_column(intrinsic: Intrinsic) -> Option<Column> {
         Intrinsic::NestedSetLeft => Column::NestedSetLeft,
         Intrinsic::NestedSetRight => Column::NestedSetRight,
         Intrinsic::NestedSetParent => Column::NestedSetParent,
-        Intrinsic::SpanChildCount => return None,
+        Intrinsic::SpanChildCount | Intrinsic::Gap => return None,
     })
 }
 

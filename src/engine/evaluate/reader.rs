@@ -81,6 +81,11 @@ pub(crate) enum FieldReader {
         counts: Arc<Vec<u32>>,
         map: Option<Vec<u32>>,
     },
+    /// Nanoseconds, by span.
+    Gap {
+        gaps: Arc<Vec<Option<i64>>>,
+        map: Option<Vec<u32>>,
+    },
 }
 
 impl FieldReader {
@@ -100,6 +105,9 @@ impl FieldReader {
             }
             Self::ChildCount { counts, map } => {
                 at(map.as_deref(), row).map_or(Val::Nil, |span| Val::Int(i64::from(counts[span])))
+            }
+            Self::Gap { gaps, map } => {
+                at(map.as_deref(), row).and_then(|span| gaps[span]).map_or(Val::Nil, Val::Duration)
             }
             Self::Intrinsic { intrinsic, data, map } => match at(map.as_deref(), row) {
                 Some(row) => intrinsic_value(*intrinsic, data.get(row)),

@@ -185,7 +185,7 @@ impl Batch<'_> {
     fn listed_reader(&self, listed: &Listed, rows: &super::field::Rows) -> Demand<ListedReader> {
         let field = &self.program.fields[listed.field];
         let level = super::columns::field_level(field);
-        let many = matches!(level, Level::Event | Level::Link) && !field.of_parent;
+        let many = matches!(level, Level::Event | Level::Link) && field.is_own();
         Ok(ListedReader {
             key: result_key(field),
             value: match field.name {

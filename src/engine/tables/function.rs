@@ -27,7 +27,7 @@ use super::comparisons;
 use super::error::SqlError;
 use super::function_exec::AnswerExec;
 use super::provider::Asked;
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::compile::{Program, compile_search};
 use crate::metrics::{self, Label, LabelValue, MetricsKind, MetricsRequest, Series, TimeAxis};
 use crate::options::QueryOptions;
 use crate::query;
@@ -129,7 +129,7 @@ impl TableFunctionImpl for TraceqlFunction {
         }
         let columns = match &query.metrics {
             Some(metrics) => metrics_columns(metrics),
-            None => search_columns(&query, &compile(&query.pipeline).map_err(external)?),
+            None => search_columns(&query, &compile_search(&query).map_err(external)?),
         };
         let fields: Vec<ArrowField> = columns
             .iter()
@@ -206,9 +206,10 @@ fn add(columns: &mut Vec<AnswerColumn>, name: &str, data_type: DataType, from: F
 
 fn intrinsic_type(intrinsic: Intrinsic) -> DataType {
     match intrinsic {
-        Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart => {
-            DataType::Duration(TimeUnit::Nanosecond)
-        }
+        Intrinsic::Duration
+        | Intrinsic::Gap
+        | Intrinsic::TraceDuration
+        | Intrinsic::EventTimeSinceStart => DataType::Duration(TimeUnit::Nanosecond),
         Intrinsic::NestedSetLeft
         | Intrinsic::NestedSetRight
         | Intrinsic::NestedSetParent
@@ -229,7 +230,7 @@ fn aggregates(scalar: &ScalarExpr) -> Vec<&Aggregate> {
 
 fn aggregate_type(aggregate: &Aggregate) -> DataType {
     match (aggregate.function, &aggregate.operand) {
-        (AggregateFunction::Count, _) => DataType::Int64,
+        (AggregateFunction::Count | AggregateFunction::CountDistinct, _) => DataType::Int64,
         (_, Some(FieldExpr::Field(field))) => match field.name {
             FieldName::Intrinsic(intrinsic)
                 if intrinsic_type(intrinsic) == DataType::Duration(TimeUnit::Nanosecond) =>

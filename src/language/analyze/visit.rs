@@ -1,8 +1,8 @@
 //! Walks over the typed query: which fields it reads, and whether it looks at events or links.
 
 use super::ir::{
-    Aggregate, AttributeScope, Field, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction,
-    OrderBy, Pipeline, ScalarExpr, SpansetExpr, Stage, Subject, TypedQuery,
+    Aggregate, AttributeScope, Field, FieldExpr, FieldName, Intrinsic, MetricsExpr,
+    MetricsFunction, OrderBy, Pipeline, ScalarExpr, SpansetExpr, Stage, Subject, TypedQuery,
 };
 
 impl FieldExpr {
@@ -82,14 +82,14 @@ impl Field {
     pub fn is_of_trace(&self) -> bool {
         self.of == Subject::Root
             || matches!(
-            self.name,
-            FieldName::Intrinsic(
-                Intrinsic::TraceId
-                    | Intrinsic::TraceDuration
-                    | Intrinsic::RootName
-                    | Intrinsic::RootServiceName
+                self.name,
+                FieldName::Intrinsic(
+                    Intrinsic::TraceId
+                        | Intrinsic::TraceDuration
+                        | Intrinsic::RootName
+                        | Intrinsic::RootServiceName
+                )
             )
-        )
     }
 }
 

@@ -124,7 +124,9 @@ pub(crate) fn tokens(text: &str, dialect: Dialect) -> Vec<Lexed> {
                         let bare = &text[start..];
                         let stumbles = parent_flag
                             && (bare.starts_with(".span.") || bare.starts_with(".resource."));
-                        if attribute.of == Subject::Parent && attribute.scope == AttributeScope::Unscoped {
+                        if attribute.of == Subject::Parent
+                            && attribute.scope == AttributeScope::Unscoped
+                        {
                             parent_flag = true;
                         }
                         if stumbles {

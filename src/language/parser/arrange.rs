@@ -94,13 +94,16 @@ fn order_key(input: Input<'_>) -> Parsed<'_, Located<OrderKey>> {
 
 /// Something else than a direction, a comma or the end after a key.
 fn after_key(input: Input<'_>) -> Error {
-    let error = expected_found(input, "`asc`, `desc`, `,` or `)`").expecting(["asc", "desc", ",", ")"]);
+    let error =
+        expected_found(input, "`asc`, `desc`, `,` or `)`").expecting(["asc", "desc", ",", ")"]);
     match input.token() {
         Token::Word(word) => match suggest::near(word, ["asc", "desc"].into_iter()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         },
-        Token::Symbol(_) => error.hint("an aggregate stands alone here: `order_by(max(duration) desc)`"),
+        Token::Symbol(_) => {
+            error.hint("an aggregate stands alone here: `order_by(max(duration) desc)`")
+        }
         _ => error,
     }
 }
@@ -116,14 +119,20 @@ fn limit(input: Input<'_>) -> Parsed<'_, Located<i64>> {
 /// A stage after `order_by` or `limit`.
 fn misplaced_stage(input: Input<'_>, last: Option<Keyword>) -> Error {
     let last = last.unwrap_or(Keyword::Limit);
-    Error::parse(input.range(), format!("no stage can follow `{last}`, which arranges the whole answer"))
-        .hint("put the stage before it")
+    Error::parse(
+        input.range(),
+        format!("no stage can follow `{last}`, which arranges the whole answer"),
+    )
+    .hint("put the stage before it")
 }
 
 /// `order_by` or `limit` inside parentheses.
 pub(super) fn inside(pipe: Input<'_>) -> Error {
     let at = pipe.advance();
     let found = at.found();
-    Error::parse(at.range(), format!("{found} arranges the whole answer, so it cannot stand in parentheses"))
-        .hint("put it at the end of the query")
+    Error::parse(
+        at.range(),
+        format!("{found} arranges the whole answer, so it cannot stand in parentheses"),
+    )
+    .hint("put it at the end of the query")
 }

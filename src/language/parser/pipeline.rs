@@ -331,12 +331,9 @@ fn spansets(
 
 /// `{ … } > not { … }`.
 fn not_in_structure(range: TextRange, op: SpansetOp) -> Error {
-    Error::parse(
-        range,
-        format!("`{op}` relates spans, and `not` judges whole traces"),
-    )
-    .hint("for spans that lack a related one use a negated operator: `{ … } !>> { … }`")
-    .hint("for traces that lack something write `{ … } && not { … }`")
+    Error::parse(range, format!("`{op}` relates spans, and `not` judges whole traces"))
+        .hint("for spans that lack a related one use a negated operator: `{ … } !>> { … }`")
+        .hint("for traces that lack something write `{ … } && not { … }`")
 }
 
 fn operand(input: Input<'_>) -> Parsed<'_, Operand> {

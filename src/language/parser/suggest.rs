@@ -59,8 +59,10 @@ fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
             .hint(format!("for an attribute of that name write `.{word}` or `span.{word}`"));
     }
     match word {
-        Keyword::Not => Error::parse(range, "`not` judges whole traces, so it stands outside braces")
-            .hint("for \"not\" of a condition write `!`, or `!=` and `!~`"),
+        Keyword::Not => {
+            Error::parse(range, "`not` judges whole traces, so it stands outside braces")
+                .hint("for \"not\" of a condition write `!`, or `!=` and `!~`")
+        }
         Keyword::Count
         | Keyword::CountDistinct
         | Keyword::Avg

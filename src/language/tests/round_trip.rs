@@ -320,8 +320,8 @@ fn query() -> impl Strategy<Value = Query> {
         _ => true,
     });
     let name = prop_oneof![Just("limit".to_owned()), "[a-z]{1,3}_x"];
-    let hint = (name, value)
-        .prop_map(|(name, value)| Hint { name: located(name), value: located(value) });
+    let hint =
+        (name, value).prop_map(|(name, value)| Hint { name: located(name), value: located(value) });
     (body, prop::collection::vec(hint, 0..2)).prop_map(|((body, arrangement), hints)| {
         let mut query = Query { body, arrangement, hints };
         fold::query(&mut query, Powers::Exact);
