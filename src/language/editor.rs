@@ -5,9 +5,9 @@
 use crate::analyze::ir::AggregateFunction;
 use crate::dialect::Dialect;
 use crate::lexer::{self, Lexed, Token};
-use crate::parser::field::intrinsic_word;
+use crate::parser::field::{SUBJECT_INTRINSICS, intrinsic_word};
 use crate::range::TextRange;
-use crate::token::{Keyword, Symbol, begins_word, ends_name};
+use crate::token::{Keyword, Scope, Symbol, begins_word, ends_name};
 
 /// What a token is, for colouring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -361,7 +361,7 @@ fn is_aggregate(word: Keyword) -> bool {
 pub fn intrinsics() -> Vec<String> {
     let bare = Keyword::ALL.iter().filter(|word| intrinsic_word(**word).is_some());
     let mut names: Vec<String> = bare.map(|word| word.text().to_owned()).collect();
-    for scope in crate::token::Scope::ALL.iter().filter(|scope| scope.has_intrinsics()) {
+    for scope in Scope::ALL.iter().filter(|scope| scope.has_intrinsics()) {
         for word in Keyword::ALL {
             let name = format!("{}:{}", scope.text(), word.text());
             if crate::compile(&format!("{{ {name} != nil }}"), Dialect::Default).is_ok() {
@@ -370,6 +370,20 @@ pub fn intrinsics() -> Vec<String> {
         }
     }
     names
+}
+
+/// Fields of the parent and of the root that a word may become, given the attributes that spans have:
+/// `root.` of `ro`, `root.name` and `root.resource.service.name` of `root.`.
+#[must_use]
+pub fn fields_of_others(typed: &str, attributes: &[String]) -> Vec<String> {
+    let scopes = [Scope::Parent, Scope::Root].map(|scope| format!("{scope}."));
+    let Some(scope) = scopes.iter().find(|scope| typed.starts_with(*scope)) else {
+        return scopes.to_vec();
+    };
+    let intrinsics = SUBJECT_INTRINSICS.iter().map(|intrinsic| intrinsic.name());
+    let is_reached = |name: &&str| name.starts_with("span.") || name.starts_with("resource.");
+    let attributes = attributes.iter().map(String::as_str).filter(is_reached);
+    intrinsics.chain(attributes).map(|name| format!("{scope}{name}")).collect()
 }
 
 #[cfg(test)]
@@ -406,6 +420,18 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_the_parent_and_the_root_are_known() {
+        let names = ["span.a", "resource.b", "event.c"].map(str::to_owned);
+        assert_eq!(fields_of_others("ro", &names), ["parent.", "root."]);
+        let root = fields_of_others("root.", &names);
+        assert!(
+            root.contains(&"root.duration".to_owned()) && root.contains(&"root.span.a".to_owned())
+        );
+        assert_eq!(root.len(), SUBJECT_INTRINSICS.len() + 2);
+        assert!(intrinsics().contains(&"span:gap".to_owned()));
+    }
+
+    #[test]
     fn values_are_wanted_after_comparisons() {
         check("{ resource.service.name = ", "", value("resource.service.name", None));
         check("{ resource.service.name=\"che", "\"che", value("resource.service.name", Some('"')));
@@ -424,6 +450,11 @@ mod tests {
         check("", "", Wanted::Spanset);
         check("{ } >> ", "", Wanted::Spanset);
         check("{ } | compare(", "", Wanted::Spanset);
+        check("{ } && not ", "", Wanted::Spanset);
+        check("{ } | order_by(", "", Wanted::Field);
+        check("{ } | order_by(root.", "root.", Wanted::Field);
+        check("{ } | order_by(duration, ", "", Wanted::Field);
+        check("{ } | limit(", "", Wanted::Nothing);
         check("{ } ", "", Wanted::Operator);
         check("{ } | topk(", "", Wanted::Nothing);
         check("{ } | rate() with(", "", Wanted::Hint);

@@ -123,9 +123,10 @@ impl ExecutionPlan for TraceCombineExec {
             next_unit: 0,
             seen: HashSet::new(),
             limit: self.limit,
-            held: Held::new(self.order),
+            held: None,
             done: false,
         };
+        merge.held = Held::new(self.order, self.limit, merge.run.memory_limit_bytes);
         // Where order does not matter all partitions write into one channel.
         let mut shared = (!merge.ordered).then(|| mpsc::channel(UNITS_AHEAD * n.max(1)));
         for partition in 0..n {
@@ -201,7 +202,7 @@ impl Merge {
                 }
             }
             if let Some(held) = &mut self.held {
-                held.keep(accepted, self.limit, self.run.memory_limit_bytes).map_err(external)?;
+                held.keep(accepted).map_err(external)?;
                 continue;
             }
             if self.limit > 0 && self.seen.len() >= self.limit {
@@ -216,12 +217,12 @@ impl Merge {
             }
         }
         self.done = true;
-        match self.held.take() {
-            Some(held) if !held.traces.is_empty() => {
-                rows::encode(&held.traces, None).map(Some).map_err(external)
-            }
-            _ => Ok(None),
+        let Some(mut held) = self.held.take() else { return Ok(None) };
+        held.put_in_order();
+        if held.traces.is_empty() {
+            return Ok(None);
         }
+        rows::encode(&held.traces, None).map(Some).map_err(external)
     }
 }
 
@@ -229,34 +230,51 @@ impl Merge {
 struct Held {
     /// By start instead of by key; only what lies behind this place.
     newest: Option<Option<(u64, TraceId)>>,
-    /// In order, each id once.
+    limit: usize,
+    limit_bytes: usize,
+    /// More than are wanted may be among them, in any order.
     traces: Vec<Found>,
+    held_bytes: usize,
 }
 
+/// Traces beyond twice the limit that are held before those too many are dropped: putting them in order
+/// with every batch would cost more than holding them.
+const SPARE: usize = 256;
+
 impl Held {
-    fn new(order: TraceOrder) -> Option<Self> {
+    fn new(order: TraceOrder, limit: usize, limit_bytes: usize) -> Option<Self> {
         let newest = match order {
             TraceOrder::Found => return None,
             TraceOrder::Newest { after } => Some(after),
             TraceOrder::Keyed => None,
         };
-        Some(Self { newest, traces: Vec::new() })
+        Some(Self { newest, limit, limit_bytes, traces: Vec::new(), held_bytes: 0 })
     }
 
-    /// Adds traces, and keeps the first.
-    fn keep(
-        &mut self,
-        mut found: Vec<Found>,
-        limit: usize,
-        limit_bytes: usize,
-    ) -> crate::error::Result<()> {
-        if let Some(Some(after)) = self.newest {
-            found.retain(|found| is_behind(found, after));
+    /// Adds traces.
+    fn keep(&mut self, found: Vec<Found>) -> crate::error::Result<()> {
+        for found in found {
+            if let Some(Some(after)) = self.newest
+                && !is_behind(&found, after)
+            {
+                continue;
+            }
+            self.held_bytes += memory_bytes(&found);
+            self.traces.push(found);
         }
-        if found.is_empty() {
-            return Ok(());
+        let is_full = self.limit > 0 && self.traces.len() > self.limit.saturating_mul(2) + SPARE;
+        if is_full || self.held_bytes > self.limit_bytes {
+            self.put_in_order();
         }
-        self.traces.extend(found);
+        if self.held_bytes > self.limit_bytes {
+            let what = format!("{} results to put in order; ask for fewer", self.traces.len());
+            return Err(Error::Memory { limit_bytes: self.limit_bytes, what });
+        }
+        Ok(())
+    }
+
+    /// Leaves the first, in order and each trace once.
+    fn put_in_order(&mut self) {
         match self.newest {
             Some(_) => self.traces.sort_by_key(|found| {
                 let result = &found.result;
@@ -270,17 +288,15 @@ impl Held {
         }
         let mut seen = HashSet::with_capacity(self.traces.len());
         self.traces.retain(|found| seen.insert(found.result.trace_id));
-        if limit > 0 {
-            self.traces.truncate(limit);
+        if self.limit > 0 {
+            self.traces.truncate(self.limit);
         }
-        let bytes: usize =
-            self.traces.iter().map(|found| found.key.len() + found.result.memory_bytes()).sum();
-        if bytes > limit_bytes {
-            let what = format!("{} results to put in order; ask for fewer", self.traces.len());
-            return Err(Error::Memory { limit_bytes, what });
-        }
-        Ok(())
+        self.held_bytes = self.traces.iter().map(memory_bytes).sum();
     }
+}
+
+fn memory_bytes(found: &Found) -> usize {
+    found.key.len() + found.result.memory_bytes()
 }
 
 /// Whether a trace comes after a start and an id, newest first.

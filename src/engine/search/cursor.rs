@@ -132,7 +132,12 @@ impl FromStr for Cursor {
 /// What two texts of one question share. The number of `limit` is not part of it, so that pages may
 /// have different sizes; neither is the time range, since one that ends now is another at each page.
 fn identity(query: &TypedQuery) -> u64 {
-    let text = format!("{:?}{:?}{:?}", query.pipeline, query.order_by, query.hints.most_recent);
+    let mut text = query.canonical.clone();
+    if let Some(limit) = query.limit.map(|limit| format!("|limit({limit})"))
+        && let Some(at) = text.rfind(&limit)
+    {
+        text.replace_range(at..at + limit.len(), "");
+    }
     hash(text.as_bytes())
 }
 

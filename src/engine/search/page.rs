@@ -36,7 +36,7 @@ pub(crate) fn begin(spec: &mut ScanSpec, selection: &Selection, after: Position)
         Position::Found { block, id } => (block, id),
     };
     match selection {
-        Selection::Memory(_, traces) => {
+        Selection::Memory(_, traces) if block == MEMORY => {
             let n_shown = traces.partition_point(|trace| trace.id <= id);
             let n_shown = u32::try_from(n_shown).unwrap_or(u32::MAX);
             spec.units.retain(|unit| unit.end_row > n_shown);
@@ -49,11 +49,7 @@ pub(crate) fn begin(spec: &mut ScanSpec, selection: &Selection, after: Position)
                 selected[at].block.meta.block_id.as_bytes() == block && selected[at].open.is_some()
             };
             let Some(at) = (0..selected.len()).find(|at| is_named(&block, *at)) else {
-                return Err(Error::Query(
-                    "the block in which the page before ended is no longer there (compacted, \
-                     deleted, or outside the time range): begin again with the first page"
-                        .to_owned(),
-                ));
+                return Err(gone());
             };
             let number = u32::try_from(at).unwrap_or(u32::MAX);
             // Rows stand by ascending id, so a row group whose greatest was shown is shown.
@@ -68,10 +64,19 @@ pub(crate) fn begin(spec: &mut ScanSpec, selection: &Selection, after: Position)
             let trace_id = id.0.to_vec();
             spec.after = Some(After { trace_id, block: Some(number), key: None });
         }
+        Selection::Memory(..) => return Err(gone()),
     }
     let n_units = u32::try_from(spec.units.len().max(1)).unwrap_or(u32::MAX);
     spec.n_partitions = spec.n_partitions.min(n_units);
     Ok(())
+}
+
+fn gone() -> Error {
+    Error::Query(
+        "the block in which the page before ended is no longer there (compacted, deleted, or outside \
+         the time range): begin again with the first page"
+            .to_owned(),
+    )
 }
 
 /// The cursor of an answer that ended with this trace.

@@ -116,7 +116,9 @@ fn every_example_of_an_extension_is_one() {
 
 #[test]
 fn documents_name_paths_that_exist() {
-    for document in ["grammar/README.md", "grammar/extensions.md", "grammar/precedence.md", "queries/README.md"] {
+    for document in
+        ["grammar/README.md", "grammar/extensions.md", "grammar/precedence.md", "queries/README.md"]
+    {
         for path in read(document).split('`').skip(1).step_by(2) {
             if path.starts_with("src/") || path.starts_with("grammar/") {
                 assert!(root().join(path).exists(), "{document} names {path}");

@@ -318,8 +318,7 @@ fn aggregate(forest: &Forest<'_>, aggregate: &Aggregate, spans: &[usize]) -> Val
     if aggregate.function == AggregateFunction::CountDistinct {
         return distinct(&values);
     }
-    let values: Vec<Value> =
-        values.into_iter().filter(|value| number(value).is_some()).collect();
+    let values: Vec<Value> = values.into_iter().filter(|value| number(value).is_some()).collect();
     if values.is_empty() {
         return Value::Nil;
     }

@@ -12,11 +12,7 @@ use super::values::{Number, number};
 use super::{Spanset, aggregate};
 
 /// Puts spans and spansets in order; the values of the first span of all.
-pub(super) fn sort(
-    forest: &Forest<'_>,
-    keys: &[OrderKey],
-    spansets: &mut [Spanset],
-) -> Vec<Value> {
+pub(super) fn sort(forest: &Forest<'_>, keys: &[OrderKey], spansets: &mut [Spanset]) -> Vec<Value> {
     for spanset in spansets.iter_mut() {
         let values: Vec<Vec<Value>> =
             (0..forest.spans.len()).map(|span| values(forest, keys, spanset, span)).collect();
@@ -78,9 +74,7 @@ fn ascending(left: &Value, right: &Value) -> Ordering {
 fn numbers(left: Number, right: Number) -> Ordering {
     let (Number::Exact(left), Number::Exact(right)) = (left, right) else {
         let (left, right) = (left.as_double(), right.as_double());
-        return left
-            .partial_cmp(&right)
-            .unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
+        return left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()));
     };
     left.cmp(&right)
 }
