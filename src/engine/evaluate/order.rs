@@ -69,7 +69,11 @@ fn order_spans(readers: &[(KeyReader<'_>, bool)], set: &mut Spanset) -> Vec<u8> 
         .iter()
         .map(|(reader, _)| match reader {
             KeyReader::Span(_) => None,
-            KeyReader::Spanset(aggregate) => Some(aggregate.of(&set.spans)),
+            // An aggregate that is no number is none (7.4).
+            KeyReader::Spanset(aggregate) => {
+                let value = aggregate.of(&set.spans);
+                Some(if value.number().is_some() { value } else { Val::Nil })
+            }
         })
         .collect();
     let key_of = |span: u32| {

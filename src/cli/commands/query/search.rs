@@ -23,10 +23,10 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     // A limit that nobody asked for does not lower that of the query.
     let by_default = if query.limit.is_some() { 0 } else { defaults.limit };
     asking.options.limit = args.limit.unwrap_or(by_default);
-    asking.options.after.clone_from(&args.page.after);
+    asking.options.after = args.page.cursor();
     let limit = asking.options.limit_of(&query);
     let order = Order::of(&query);
-    let wants_pages = args.limit.is_some() || query.limit.is_some() || args.page.after.is_some();
+    let wants_pages = args.page.after.is_some();
     asking.options.spans_per_spanset = args.spans_per_spanset.unwrap_or(defaults.spans_per_spanset);
 
     // What is found is held here alone, so that it can be shown if the search does not come to its end.
