@@ -14,6 +14,7 @@ use traceql_blocks::schema::{Column, LeafIndex};
 use traceql_language::analyze::ir::{MetricsFunction, TypedQuery};
 
 use crate::error::Result;
+use crate::evaluate::columns::kin_columns;
 use crate::evaluate::compile::{Program, compile_search};
 use crate::metrics::{self, MetricsRequest};
 use crate::options::QueryOptions;
@@ -218,6 +219,7 @@ fn touched_columns(program: &Program) -> Vec<Column> {
     if program.reads_values {
         columns.extend(program.field_columns());
     }
+    columns.extend(program.fields.iter().flat_map(kin_columns));
     columns
 }
 

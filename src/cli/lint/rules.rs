@@ -182,8 +182,8 @@ fn has_condition(pipeline: &Pipeline) -> bool {
             SpansetExpr::Filter(body) => !matches!(body, FieldExpr::Static(_)),
             SpansetExpr::Pipeline(pipeline) => has_condition(pipeline),
             SpansetExpr::Operation { left, right, .. } => of_spanset(left) || of_spanset(right),
-            // Whatever it says, spans of every trace are looked at.
-            SpansetExpr::Not(operand) => of_spanset(operand),
+            // Whatever it says, every trace is looked at.
+            SpansetExpr::Not(_) => false,
         }
     }
     fn of_scalar(expr: &ScalarExpr) -> bool {
