@@ -93,6 +93,11 @@ impl<'a> Aggregate<'a> {
         Self { function: node.function, operand, label: &node.label }
     }
 
+    /// Its name in results.
+    pub(super) fn label(&self) -> &str {
+        self.label
+    }
+
     /// The aggregate of some spans; nil if none has a value (7.4, numbers as section 11 has them).
     pub(crate) fn of(&self, spans: &[u32]) -> Val<'_> {
         let Some(operand) = &self.operand else {

@@ -46,24 +46,22 @@ impl Batch<'_> {
             })
             .collect();
         let readers = readers.into_iter().collect::<Run<Vec<_>>>()?;
-        let mut traces: Vec<(u32, Vec<(Vec<u8>, Spanset)>)> = Vec::new();
-        for mut set in sets {
-            let key = order_spans(&readers, &mut set);
-            match traces.last_mut() {
-                Some((trace, sets)) if *trace == set.trace => sets.push((key, set)),
-                _ => traces.push((set.trace, vec![(key, set)])),
+        let keyed = sets.into_iter().map(|mut set| (order_spans(&readers, &mut set), set));
+        let mut keyed: Vec<(Vec<u8>, Spanset)> = keyed.collect();
+        keyed.sort_by(|(a_key, a), (b_key, b)| (a.trace, a_key).cmp(&(b.trace, b_key)));
+        let mut traces: Vec<OrderedTrace> = Vec::new();
+        for (key, set) in keyed {
+            let is_of = |trace: &OrderedTrace| trace.sets.first().is_some_and(|s| s.trace == set.trace);
+            match traces.last_mut().filter(|trace| is_of(trace)) {
+                Some(trace) => trace.sets.push(set),
+                None => traces.push(OrderedTrace { key, sets: vec![set] }),
             }
         }
-        let of_trace = |(_, mut sets): (u32, Vec<(Vec<u8>, Spanset)>)| {
-            sets.sort_by(|a, b| a.0.cmp(&b.0));
-            let key = sets.first().map(|(key, _)| key.clone()).unwrap_or_default();
-            OrderedTrace { key, sets: sets.into_iter().map(|(_, set)| set).collect() }
-        };
-        Ok(traces.into_iter().map(of_trace).collect())
+        Ok(traces)
     }
 }
 
-/// Orders the spans of a spanset; the key of the first.
+/// Orders the spans of a spanset, and names what it is ordered by; the key of the first span.
 fn order_spans(readers: &[(KeyReader<'_>, bool)], set: &mut Spanset) -> Vec<u8> {
     let of_set: Vec<Option<Val<'_>>> = readers
         .iter()
@@ -76,6 +74,14 @@ fn order_spans(readers: &[(KeyReader<'_>, bool)], set: &mut Spanset) -> Vec<u8> 
             }
         })
         .collect();
+    for ((reader, _), value) in readers.iter().zip(&of_set) {
+        if let (KeyReader::Spanset(aggregate), Some(value)) = (reader, value)
+            && !value.is_nil()
+            && set.values.iter().all(|(label, _)| label != aggregate.label())
+        {
+            set.values.push((aggregate.label().to_owned(), value.to_value()));
+        }
+    }
     let key_of = |span: u32| {
         let mut key = Vec::with_capacity(24 * readers.len());
         for ((reader, descending), of_set) in readers.iter().zip(&of_set) {

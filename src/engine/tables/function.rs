@@ -17,7 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{
-    Aggregate, AggregateFunction, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction,
+    Aggregate, AggregateFunction, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction, OrderBy,
     ScalarExpr, Stage, TypedQuery,
 };
 
@@ -189,6 +189,13 @@ fn search_columns(query: &TypedQuery, program: &Program) -> Vec<AnswerColumn> {
                 }
             }
             Stage::Spanset(_) | Stage::Coalesce | Stage::Select(_) => {}
+        }
+    }
+    for key in &query.order_by {
+        if let OrderBy::Spanset(aggregate) = &key.by {
+            let label = &aggregate.label;
+            let from = From::OfSpanset(label.clone());
+            add(&mut columns, label, aggregate_type(aggregate), from);
         }
     }
     columns

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use traceql_engine::search::Value;
+use traceql_engine::search::{ResultAttribute, Value};
 use traceql_language::analyze::ir::{OrderBy, OrderKey};
 
 use super::fields::{self, Place, Reading};
@@ -20,7 +20,24 @@ pub(super) fn sort(forest: &Forest<'_>, keys: &[OrderKey], spansets: &mut [Spans
     }
     let first = |spanset: &Spanset| values(forest, keys, spanset, spanset.spans[0]);
     spansets.sort_by(|left, right| compare(keys, &first(left), &first(right)));
-    spansets.first().map(first).unwrap_or_default()
+    let key = spansets.first().map(first).unwrap_or_default();
+    for spanset in spansets {
+        name(forest, keys, spanset);
+    }
+    key
+}
+
+/// A spanset shows the aggregates it is ordered by, as those of a comparison: each once, none without
+/// a value.
+fn name(forest: &Forest<'_>, keys: &[OrderKey], spanset: &mut Spanset) {
+    for key in keys {
+        let OrderBy::Spanset(function) = &key.by else { continue };
+        let value = aggregate(forest, function, &spanset.spans);
+        let is_named = spanset.values.iter().any(|named| named.key == function.label);
+        if value != Value::Nil && !is_named {
+            spanset.values.push(ResultAttribute { key: function.label.clone(), value });
+        }
+    }
 }
 
 /// What the keys have for a span of a spanset.
