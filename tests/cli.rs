@@ -211,7 +211,8 @@ fn json_is_tempos_response() {
     let members: Vec<&String> = body.as_object().unwrap().keys().collect();
     // The cursor is ours, and there is none when nothing can follow.
     assert_eq!(members, ["traces", "metrics", "cursor"]);
-    let all = run(&["query", "--source", "sample:", "{ status = error }", "--limit", "0", "-o", "json"]);
+    let all =
+        run(&["query", "--source", "sample:", "{ status = error }", "--limit", "0", "-o", "json"]);
     let all: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
     assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["traces", "metrics"]);
     let ndjson = run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2"]);

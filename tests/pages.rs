@@ -140,7 +140,8 @@ fn a_page_reads_no_block_before_its_own() {
         RUNTIME.block_on(asked.search("{ }", &options)).unwrap().stats.units_total
     };
     let pages = pages(&asked, "{ }", &options);
-    let left: Vec<u64> = pages.iter().filter_map(|page| page.next.clone()).map(|next| units(Some(next))).collect();
+    let left: Vec<u64> =
+        pages.iter().filter_map(|page| page.next.clone()).map(|next| units(Some(next))).collect();
     assert!(left.len() > 2 && left.is_sorted_by(|a, b| a >= b), "{left:?}");
     assert!(left.last() < Some(&units(None)), "{left:?} of {}", units(None));
 }

@@ -51,7 +51,8 @@ impl Batch<'_> {
         keyed.sort_by(|(a_key, a), (b_key, b)| (a.trace, a_key).cmp(&(b.trace, b_key)));
         let mut traces: Vec<OrderedTrace> = Vec::new();
         for (key, set) in keyed {
-            let is_of = |trace: &OrderedTrace| trace.sets.first().is_some_and(|s| s.trace == set.trace);
+            let is_of =
+                |trace: &OrderedTrace| trace.sets.first().is_some_and(|s| s.trace == set.trace);
             match traces.last_mut().filter(|trace| is_of(trace)) {
                 Some(trace) => trace.sets.push(set),
                 None => traces.push(OrderedTrace { key, sets: vec![set] }),

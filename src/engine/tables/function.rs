@@ -17,8 +17,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{
-    Aggregate, AggregateFunction, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction, OrderBy,
-    ScalarExpr, Stage, TypedQuery,
+    Aggregate, AggregateFunction, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction,
+    OrderBy, ScalarExpr, Stage, TypedQuery,
 };
 
 use super::arrays::{hex, quoted};
