@@ -3,8 +3,8 @@
 use super::Problem;
 use super::arrange;
 use super::combinators::{
-    Parsed, comma_separated, expect_symbol, expect_symbol_or_hint, expected_found, fail, nested,
-    refuse_extension, too_deep, unexpected,
+    Parsed, comma_separated, expect_symbol, expect_symbol_or_hint, expected_found, fail,
+    hint_extension, nested, refuse_extension, too_deep, unexpected,
 };
 use super::field;
 use super::input::Input;
@@ -432,10 +432,14 @@ fn no_operand(input: Input<'_>) -> Error {
                 .hint("write `{ … } with (most_recent=true)`");
         }
         Token::Symbol(Symbol::Not) => {
-            return Error::parse(input.range(), "a spanset cannot be negated").hint(
+            let error = Error::parse(input.range(), "a spanset cannot be negated").hint(
                 "negate inside the braces, `{ !(…) }`, or use a negated structural operator, `!>>`",
-            )
-            .hint("for traces that lack such spans write `not { … }`");
+            );
+            return hint_extension(
+                input,
+                error,
+                "for traces that lack such spans write `not { … }`",
+            );
         }
         Token::Word(word) => {
             let error = Error::parse(input.range(), format!("unknown stage {}", input.found()));

@@ -44,6 +44,9 @@ pub(super) fn field(input: Input<'_>, place: &str) -> Error {
 
 /// A word of the language that means something elsewhere.
 fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
+    if word.is_extension() && !input.dialect().has_extensions() {
+        return unknown_word(input, word.text());
+    }
     let range = input.range();
     let alike: &[Scope] = match word {
         Keyword::TraceId => &[Scope::Trace],
