@@ -209,7 +209,12 @@ fn json_is_tempos_response() {
         run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2", "-o", "json"]);
     let body: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let members: Vec<&String> = body.as_object().unwrap().keys().collect();
-    assert_eq!(members, ["traces", "metrics"]);
+    // The cursor is ours, and there is none when nothing can follow.
+    assert_eq!(members, ["traces", "metrics", "cursor"]);
+    let all =
+        run(&["query", "--source", "sample:", "{ status = error }", "--limit", "0", "-o", "json"]);
+    let all: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert_eq!(all.as_object().unwrap().keys().collect::<Vec<_>>(), ["traces", "metrics"]);
     let ndjson = run(&["query", "--source", "sample:", "{ status = error }", "--limit", "2"]);
     let lines: Vec<serde_json::Value> =
         stdout(&ndjson).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -483,8 +488,9 @@ fn in_a_terminal() {
         // Lines that are too long would have been wrapped and the header come apart from its rows.
         let lines: Vec<&str> = plain.lines().filter(|line| !line.is_empty()).collect();
         let per_trace = if width == 80 { 2 } else { 1 };
-        // Header, rows, and the note that the limit was reached.
-        assert_eq!(lines.len(), 1 + 5 * per_trace + 1, "{plain}");
+        // Header, rows, the note that the limit was reached, and the cursor, which is longer than a line.
+        let of_cursor = if width == 80 { 2 } else { 1 };
+        assert_eq!(lines.len(), 1 + 5 * per_trace + 1 + of_cursor, "{plain}");
 
         let query = "query -s sample: '{ kind = server } | rate() by (resource.service.name)'";
         let chart = in_tmux(width, "", query);

@@ -384,3 +384,120 @@ fn spansets_list_groups_and_aggregates_in_order() {
     );
     assert!(of_span.is_empty());
 }
+
+#[test]
+fn not_judges_the_whole_trace() {
+    check(&[
+        // It names no spans; alone all stand, beside others theirs do.
+        ("not { name = `x` }", "abcdeop"),
+        ("not { name = `a` }", ""),
+        ("{ name = `b` } && not { name = `x` }", "b"),
+        ("not { name = `x` } && { name = `b` }", "b"),
+        ("{ name = `b` } && not { name = `c` }", ""),
+        ("{ name = `b` } || not { name = `c` }", "b"),
+        ("{ name = `x` } || not { name = `y` }", "abcdeop"),
+        ("not not { name = `b` }", "abcdeop"),
+        ("not ({ name = `b` } && not { name = `x` })", ""),
+        ("not ({ name = `b` } && { name = `x` })", "abcdeop"),
+        // After a pipe, too; and then only what came in stands.
+        ("{ name = `b` } | not { name = `c` }", ""),
+        ("{ name = `b` } | not { name = `x` }", "b"),
+        ("{ } | by(kind = server) | not { name = `x` }", "ac bdeop"),
+        // Looser than structure, tighter than `&&`.
+        ("not { name = `a` } > { name = `d` }", "abcdeop"),
+        ("not { name = `a` } >> { name = `d` }", ""),
+        ("({ name = `a` } && not { name = `x` }) > { }", "bc"),
+        ("not ({ } | count() > 7)", "abcdeop"),
+        ("not ({ } | count() > 6)", ""),
+    ]);
+}
+
+#[test]
+fn roots_are_read_through_their_fields() {
+    // Of two spans without a parent the last one names the trace.
+    check(&[
+        ("{ root.name = `e` }", "abcdeop"),
+        ("{ root.name = rootName }", "abcdeop"),
+        ("{ root.kind = internal && name = `d` }", "d"),
+        ("{ root.resource.service.name = `` }", "abcdeop"),
+        ("{ root.n != nil }", ""),
+        ("{ root.n = nil }", "abcdeop"),
+    ]);
+}
+
+/// A parent from 0 to 100 with children at 10 to 30, twice at 40 (to 50 and to 80), 60 to 70 and 90 to 95.
+fn busy_trace() -> Trace {
+    let timed = |name: char, parent: Option<char>, start: u64, end: u64| Span {
+        start_unix_nanos: 1_000 + start,
+        end_unix_nanos: 1_000 + end,
+        ..span(name, parent, 1, Vec::new())
+    };
+    let spans = vec![
+        timed('a', None, 0, 100),
+        timed('f', Some('a'), 90, 95),
+        timed('b', Some('a'), 10, 30),
+        timed('c', Some('a'), 40, 50),
+        timed('d', Some('a'), 40, 80),
+        timed('e', Some('a'), 60, 70),
+        // It starts before its parent: clocks disagree.
+        timed('g', Some('f'), 85, 86),
+    ];
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    Trace {
+        id: TraceId::from_bytes(&[0xab]),
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+/// The names of the spans a query yields of some trace, in order.
+fn names_in(trace: Trace, query: &str) -> String {
+    let query = traceql_language::compile(query, Dialect::Default)
+        .unwrap_or_else(|error| panic!("{query}: {error}"));
+    let results = evaluate::search(&[trace], &query).expect("an answer");
+    let spansets = results.into_iter().flat_map(|result| result.spansets);
+    spansets.flat_map(|set| set.spans).map(|span| char::from(span.span_id[0])).collect()
+}
+
+#[test]
+fn gaps_are_what_no_sibling_covers() {
+    let check = |query: &str, expected: &str| {
+        assert_eq!(names_in(busy_trace(), query), expected, "{query}");
+    };
+    check("{ span:gap = 10ns }", "fbcd");
+    check("{ span:gap = 0s }", "eg");
+    check("{ span:gap = nil }", "a");
+    check("{ span:gap != nil }", "fbcdeg");
+    check("{ span:gap > 0s } | max(span:gap) = 10ns", "fbcd");
+}
+
+#[test]
+fn order_by_puts_spans_and_spansets_in_order() {
+    let check = |query: &str, expected: &str| {
+        assert_eq!(names_in(busy_trace(), query), expected, "{query}");
+    };
+    check("{ } | order_by(name)", "abcdefg");
+    check("{ } | order_by(name desc)", "gfedcba");
+    check("{ } | order_by(duration desc)", "adbcefg");
+    // What is equal stays as it is stored, what is missing is last either way.
+    check("{ } | order_by(span:gap)", "egfbcda");
+    check("{ } | order_by(span:gap desc)", "fbcdega");
+    check("{ } | order_by(span:gap desc, name)", "bcdfega");
+    check("{ } | order_by(kind)", "afbcdeg");
+    check("{ } | by(duration > 15ns) | order_by(count())", "abdfceg");
+    check("{ } | by(duration > 15ns) | order_by(count() desc, name desc)", "gfecdba");
+}
+
+#[test]
+fn different_values_are_counted() {
+    let value = |query: &str| {
+        let sets = spansets(query);
+        let values = sets.iter().flat_map(|set| &set.attributes);
+        values.map(|attribute| attribute.value.clone()).collect::<Vec<_>>()
+    };
+    // An int, an equal double, a text and another int; three spans have none.
+    assert_eq!(value("{ } | count_distinct(span.n) > 0"), [Value::Int(4)]);
+    assert_eq!(value("{ } | count_distinct(span.list) > 0"), [Value::Int(2)]);
+    assert_eq!(value("{ } | count_distinct(.nosuch) = 0"), [Value::Int(0)]);
+    assert_eq!(value("{ } | count_distinct(kind) > 0"), [Value::Int(3)]);
+    assert_eq!(value("{ } | count_distinct(kind = server) > 0"), [Value::Int(2)]);
+}

@@ -15,6 +15,7 @@ mod metrics_evaluator;
 mod metrics_examples;
 mod metrics_oracle;
 mod oracle;
+mod pages;
 mod readme;
 mod remote;
 #[cfg(unix)]

@@ -82,6 +82,33 @@ fn recorded(kind: &str) -> Vec<(String, Json)> {
 }
 
 #[test]
+fn searches_have_pages_for_who_asks() {
+    let server = Server::start();
+    let query = "{ } | order_by(duration desc)";
+    let page = |after: &str| {
+        let answer = server.json(&search(query, &format!("&limit=2{after}")));
+        let traces = answer["traces"].as_array().expect("traces").clone();
+        let ids: Vec<Json> = traces.iter().map(|trace| trace["traceID"].clone()).collect();
+        (ids, answer.get("cursor").and_then(Json::as_str).map(str::to_owned))
+    };
+    let (first, cursor) = page("&after=start");
+    let (second, _) = page(&format!("&after={}", cursor.expect("there is more")));
+    let whole = server.json(&search(query, "&limit=4"));
+    let ids: Vec<Json> = whole["traces"]
+        .as_array()
+        .expect("traces")
+        .iter()
+        .map(|trace| trace["traceID"].clone())
+        .collect();
+    assert_eq!([first.clone(), second].concat(), ids);
+    // Tempo's clients are told nothing that they do not know.
+    assert_eq!(page(""), (first, None));
+    let refused = server.get(&search(query, "&after=x"));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("invalid after: this is no cursor"), "{}", refused.text());
+}
+
+#[test]
 fn searches_answer_as_recorded() {
     let server = Server::start();
     let connection = &mut BufReader::new(server.connect());

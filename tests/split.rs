@@ -211,3 +211,28 @@ async fn traces_names_and_values_are_whole() {
         );
     }
 }
+
+/// A trace of which two blocks hold parts stands where the first of them is, on one page.
+#[tokio::test]
+async fn pages_show_a_split_trace_once() {
+    for (version, inputs, _) in FIXTURES {
+        let bucket = live(version, &inputs.map(|block| (block, None)));
+        let asked = Asked::folder(bucket.path(), TENANT).await;
+        let whole = asked.search("{ }", &everything()).await.expect("an answer").answer;
+        let mut expected: Vec<TraceId> = whole.traces.iter().map(|trace| trace.trace_id).collect();
+        let mut shown = Vec::new();
+        let mut options = QueryOptions { limit: 1, ..everything() };
+        loop {
+            let page = asked.search("{ }", &options).await.expect("a page").answer;
+            shown.extend(page.traces.iter().map(|trace| trace.trace_id));
+            options.after = page.next;
+            if options.after.is_none() {
+                break;
+            }
+        }
+        assert!(shown.len() > 2);
+        shown.sort();
+        expected.sort();
+        assert_eq!(shown, expected, "{version}");
+    }
+}

@@ -287,6 +287,53 @@ async fn joins_say_what_structural_operators_say() {
     assert_eq!(number(&of, sql).await, below);
 }
 
+/// What our extensions of TraceQL say can be said in SQL, too, which plans and runs it in its own way.
+#[tokio::test(flavor = "multi_thread")]
+async fn extensions_say_what_sql_says() {
+    const CASES: [(&str, &str); 6] = [
+        (
+            "{ } | order_by(duration desc) | limit(7)",
+            "SELECT trace_id FROM spans GROUP BY trace_id ORDER BY max(duration) DESC, trace_id LIMIT 7",
+        ),
+        (
+            "{ } | order_by(count() desc) | limit(7)",
+            "SELECT trace_id FROM spans GROUP BY trace_id ORDER BY count(*) DESC, trace_id LIMIT 7",
+        ),
+        (
+            "{ } | count_distinct(name) > 5 | order_by(trace:id)",
+            "SELECT trace_id FROM spans GROUP BY trace_id HAVING count(DISTINCT name) > 5 \
+             ORDER BY ltrim(trace_id, '0')",
+        ),
+        (
+            "{ kind = server } && not { status = error } | order_by(traceDuration, trace:id)",
+            "SELECT trace_id FROM traces \
+             WHERE trace_id IN (SELECT trace_id FROM spans WHERE kind = 'server') \
+             AND trace_id NOT IN (SELECT trace_id FROM spans WHERE status = 'error') \
+             ORDER BY duration, ltrim(trace_id, '0')",
+        ),
+        (
+            "not { kind = client } | order_by(count(), trace:id)",
+            "SELECT trace_id FROM spans GROUP BY trace_id \
+             HAVING count(*) FILTER (WHERE kind = 'client') = 0 ORDER BY count(*), ltrim(trace_id, '0')",
+        ),
+        (
+            "{ root.duration > 50ms && parent = nil && rootName != `` } | count() = 1 | order_by(trace:id)",
+            "SELECT trace_id FROM spans WHERE parent_span_id IS NULL \
+             GROUP BY trace_id HAVING count(*) = 1 AND max(duration) > '50ms' \
+             ORDER BY ltrim(trace_id, '0')",
+        ),
+    ];
+    for (name, of) in [("shop4", shop(4).await), ("shop5", shop(5).await)] {
+        for (query, sql) in CASES {
+            let answer = of.search(query, &everything()).await.unwrap().answer;
+            let found: Vec<String> =
+                answer.traces.iter().map(|trace| trace.trace_id.to_string()).collect();
+            assert!(!found.is_empty(), "{name}: {query}");
+            assert_eq!(found, rows(&of, sql).await.concat(), "{name}: {query}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn traces_and_resources_add_up() {
     for (name, of) in sources().await {

@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+use crate::page_args::PageArgs;
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
@@ -273,6 +274,8 @@ pub(crate) struct QueryArgs {
     /// Most traces; 0 is all [default: 20]
     #[arg(long, short, value_name = "N")]
     pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     /// Most spans listed of each spanset; 0 is all [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) spans_per_spanset: Option<usize>,

@@ -11,6 +11,7 @@ mod error;
 mod host;
 mod lint;
 mod output;
+mod page_args;
 mod repl;
 mod session;
 mod settings;

@@ -14,7 +14,8 @@ use traceql_blocks::schema::{Column, LeafIndex};
 use traceql_language::analyze::ir::{MetricsFunction, TypedQuery};
 
 use crate::error::Result;
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::columns::kin_columns;
+use crate::evaluate::compile::{Program, compile_search};
 use crate::evaluate::result::shown_columns;
 use crate::metrics::{self, MetricsRequest};
 use crate::options::QueryOptions;
@@ -40,12 +41,12 @@ pub(crate) async fn explain(
     let asked = Instant::now();
     let planned = query::plan(runtime, &run, source, tenants, query, options).await?;
     let planning = asked.elapsed();
-    let program = compile(&query.pipeline)?;
+    let program = compile_search(query)?;
     let mut sections = Vec::new();
     let mut add = |title: &str, body: String| sections.push((title.to_owned(), body));
     if mode != ExplainMode::DryRun {
         add("query", query.canonical.clone());
-        add("typed query", format!("{:#?}", query.pipeline));
+        add("typed query", typed(query));
         add("conditions", conditions(&program));
         add("logical plan", planned.logical.display_indent().to_string());
         add("physical plan", displayable(planned.physical.as_ref()).indent(true).to_string());
@@ -58,7 +59,7 @@ pub(crate) async fn explain(
         let (planned_bytes, planned_requests) =
             (run.io.bytes.load(Ordering::Relaxed), run.io.requests.load(Ordering::Relaxed));
         let asked = Instant::now();
-        let traces = query::gather(runtime, &run, planned.physical).await?;
+        let traces = query::gather(runtime, &run, query, planned.physical).await?;
         let executing = asked.elapsed();
         let mut stats = QueryStats::default();
         run.count_into(&mut stats);
@@ -147,6 +148,18 @@ async fn explain_metrics(
     Ok(Explanation { sections })
 }
 
+/// What a search selects by, and what arranges its traces.
+fn typed(query: &TypedQuery) -> String {
+    let mut body = format!("{:#?}", query.pipeline);
+    if !query.order_by.is_empty() {
+        _ = write!(body, "\norder by {:#?}", query.order_by);
+    }
+    if let Some(limit) = query.limit {
+        _ = write!(body, "\nlimit {limit}");
+    }
+    body
+}
+
 fn conditions(program: &Program) -> String {
     if program.conditions.is_empty() {
         return "none: every span is read".to_owned();
@@ -232,6 +245,7 @@ fn touched_columns(program: &Program) -> Vec<Column> {
     if program.reads_values {
         columns.extend(program.field_columns());
     }
+    columns.extend(program.fields.iter().flat_map(kin_columns));
     columns
 }
 

@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 use metrics::{MetricsAnswer, MetricsRequest};
 pub use options::{EngineConfig, QueryOptions};
 pub use outcome::{Outcome, Progress, QueryStats};
-use search::{Gathered, OnTrace, SearchAnswer};
+use search::{Cursor, Gathered, OnTrace, SearchAnswer};
 use tables::{SqlAnswer, SqlStatement};
 use tags::{TagNames, TagNamesRequest, TagValuesRequest, TypedTagValue};
 
@@ -53,7 +53,8 @@ impl Engine {
 
     /// Answers a search: the first `limit` matching traces in the defined order (blocks by end time
     /// descending then id, within a block by trace id), or the newest with `most_recent`; returned
-    /// newest start first. A metrics query is searched by its spanset part, as Tempo does.
+    /// newest start first. A query with `order_by` has its own order, in which they are chosen and
+    /// returned. `options.after` skips what earlier pages showed. A metrics query is searched by its spanset part, as Tempo does.
     /// Several tenants are searched one after the other and merged by trace id.
     ///
     /// # Errors
@@ -65,14 +66,15 @@ impl Engine {
         query: &TypedQuery,
         options: &QueryOptions,
     ) -> Result<Outcome<SearchAnswer>> {
-        let gathered = Mutex::new(Gathered::within(options.memory_bytes));
+        let gathered = Mutex::new(Gathered::of(query, options.memory_bytes));
         let gather = |trace| gathered.lock().push(trace);
         let outcome = self.search_each(source, tenants, query, options, &gather).await?;
-        Ok(outcome.map(|()| gathered.into_inner().into_answer()))
+        Ok(outcome.map(|next| SearchAnswer { next, ..gathered.into_inner().into_answer() }))
     }
 
     /// A search that hands over each trace as soon as it is known to be part of the answer (search
-    /// order, not yet sorted) and keeps none: for a caller that shows, streams or keeps them itself.
+    /// order, not yet sorted, unless the query orders them) and keeps none: for a caller that shows,
+    /// streams or keeps them itself. What is returned is the cursor of the next page, if there may be one.
     /// An error of `on_trace` ends the search. Cancelling the future stops all work.
     ///
     /// # Errors
@@ -84,7 +86,7 @@ impl Engine {
         query: &TypedQuery,
         options: &QueryOptions,
         on_trace: OnTrace<'_>,
-    ) -> Result<Outcome<()>> {
+    ) -> Result<Outcome<Option<Cursor>>> {
         let asked = Instant::now();
         let search = query::search(&self.runtime, source, tenants, query, options, on_trace);
         let mut outcome = within(options.timeout, Box::pin(search)).await?;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use traceql_language::TypedQuery;
+
 use crate::outcome::Progress;
+use crate::search::Cursor;
 
 /// Settings of an [`crate::Engine`].
 #[derive(Clone, Debug)]
@@ -25,8 +28,10 @@ impl Default for EngineConfig {
 pub struct QueryOptions {
     /// Only traces that overlap this range: start and end, unix nanoseconds, both inclusive.
     pub time_range: Option<(u64, u64)>,
-    /// Most traces to return; 0 is all.
+    /// Most traces to return; 0 is all. A query's own `limit` may lower it.
     pub limit: usize,
+    /// Return the traces behind this place in the order of the query: the next page.
+    pub after: Option<Cursor>,
     /// Most spans to return per spanset; 0 is all.
     pub spans_per_spanset: usize,
     /// Partitions of the scan, at least 1.
@@ -52,6 +57,7 @@ impl Default for QueryOptions {
         Self {
             time_range: None,
             limit: 20,
+            after: None,
             spans_per_spanset: 3,
             threads: 2,
             memory_bytes: 512 << 20,
@@ -61,6 +67,20 @@ impl Default for QueryOptions {
             library_reader: false,
             now_unix_nanos: None,
             progress: None,
+        }
+    }
+}
+
+impl QueryOptions {
+    /// Most traces that a search returns, 0 for all: the smaller of these options' limit and of the
+    /// query's own.
+    #[must_use]
+    pub fn limit_of(&self, query: &TypedQuery) -> usize {
+        let own = query.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        match (own, self.limit) {
+            (None, limit) => limit,
+            (Some(own), 0) => own,
+            (Some(own), limit) => own.min(limit),
         }
     }
 }

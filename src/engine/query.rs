@@ -23,8 +23,10 @@ use crate::plan::{self, NodePlanner};
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::spec::{BlockRef, FORMAT, ScanSpec, WorkUnit};
 use crate::scan::units;
-use crate::search::rows::{self, Row};
-use crate::search::{Gathered, OnTrace, TraceResult};
+use crate::search::combine::TraceOrder;
+use crate::search::page::{self, Last};
+use crate::search::rows::{self, Found, Row};
+use crate::search::{Cursor, Gathered, OnTrace, Position, TraceResult};
 use crate::select::{Selected, Selecting, Selection, read_context, select, select_lazily};
 
 /// Traces of a unit of an in-memory source.
@@ -54,13 +56,33 @@ pub(crate) async fn plan(
     }
     let Selecting { selection, mut stats, warnings, skipped } =
         select(runtime, run, source, tenants, options).await?;
-    let most_recent = query.hints.most_recent;
-    let stops_early = options.limit > 0 && !most_recent;
-    let spec = scan(&selection, query, options, stops_early);
+    let limit = options.limit_of(query);
+    let after = options.after.as_ref().map(|cursor| cursor.position(query)).transpose()?;
+    let order = match (&after, query.order_by.is_empty(), query.hints.most_recent) {
+        (_, false, _) => TraceOrder::Keyed,
+        (Some(Position::Newest { start_unix_nanos, id }), _, true) => {
+            TraceOrder::Newest { after: Some((*start_unix_nanos, *id)) }
+        }
+        (_, _, true) => TraceOrder::Newest { after: None },
+        _ => TraceOrder::Found,
+    };
+    let stops_early = limit > 0 && order == TraceOrder::Found;
+    let mut spec = scan(&selection, query, options, stops_early);
+    if stops_early || order == TraceOrder::Keyed {
+        spec.limit = limit as u64;
+    }
+    if let Some(position) = after {
+        if tenants.len() > 1 {
+            return Err(Error::Query(
+                "pages are of one tenant: ask each tenant by itself".to_owned(),
+            ));
+        }
+        page::begin(&mut spec, &selection, position)?;
+    }
     stats.units_total = spec.units.len() as u64;
     run.plan_units(stats.units_total);
-    let logical = plan::search(spec.clone(), options.limit, most_recent)
-        .map_err(crate::error::from_datafusion)?;
+    let logical =
+        plan::search(spec.clone(), limit, order).map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;
     Ok(PlannedSearch { logical, physical, spec, stats, warnings, skipped })
 }
@@ -93,7 +115,7 @@ pub(crate) fn scan(
         start_unix_nanos,
         end_unix_nanos,
         spans_per_spanset: options.spans_per_spanset as u64,
-        limit: if stops_early { options.limit as u64 } else { 0 },
+        limit: 0,
         pruning: options.pruning,
         library_reader: options.library_reader,
         blocks,
@@ -102,6 +124,7 @@ pub(crate) fn scan(
         memory_source,
         ordered: stops_early,
         by_start: false,
+        after: None,
     }
 }
 
@@ -169,47 +192,57 @@ pub(crate) async fn search(
     query: &TypedQuery,
     options: &QueryOptions,
     on_trace: OnTrace<'_>,
-) -> Result<Outcome<()>> {
+) -> Result<Outcome<Option<Cursor>>> {
     let run = QueryRun::new(options);
     let planned = plan(runtime, &run, source, tenants, query, options).await?;
-    execute(runtime, &run, planned.physical, on_trace).await?;
+    let (n_found, last) = execute(runtime, &run, planned.physical, on_trace).await?;
     let mut stats = planned.stats;
     run.count_into(&mut stats);
+    // A page that is not full is the last one; traces of several tenants have no order of pages.
+    let is_full = n_found > 0 && n_found == options.limit_of(query) && tenants.len() == 1;
+    let next = last.filter(|_| is_full).map(|last| page::end(&planned.spec, query, last));
     Ok(Outcome {
-        answer: (),
+        answer: next.transpose()?,
         stats,
         partial: planned.skipped.then(|| "unreadable blocks were skipped".to_owned()),
         warnings: planned.warnings,
     })
 }
 
-/// Runs a plan of ours to its end and hands over each trace, in the order in which they are found.
+/// Runs a plan of ours to its end and hands over each trace: in the order of the query if it has one,
+/// else in the order in which they are found. How many there were, and where the last one stands.
 pub(crate) async fn execute(
     runtime: &Arc<Runtime>,
     run: &Arc<QueryRun>,
     physical: Arc<dyn ExecutionPlan>,
     on_trace: OnTrace<'_>,
-) -> Result<()> {
+) -> Result<(usize, Option<Last>)> {
     let mut stream = execute_stream(physical, task_context(runtime, run))
         .map_err(crate::error::from_datafusion)?;
+    let (mut n_found, mut last) = (0, None);
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(crate::error::from_datafusion)?;
         for row in rows::decode(&batch)? {
-            if let Row::Trace(result) = row {
-                on_trace(*result)?;
+            if let Row::Trace(found) = row {
+                let Found { unit, key, result } = *found;
+                let (id, start_unix_nanos) = (result.trace_id, result.start_unix_nanos);
+                n_found += 1;
+                last = Some(Last { unit, key, id, start_unix_nanos });
+                on_trace(result)?;
             }
         }
     }
-    Ok(())
+    Ok((n_found, last))
 }
 
-/// Runs a plan of ours to its end; newest traces first.
+/// Runs a plan of ours to its end; traces in the order of an answer.
 pub(crate) async fn gather(
     runtime: &Arc<Runtime>,
     run: &Arc<QueryRun>,
+    query: &TypedQuery,
     physical: Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<TraceResult>> {
-    let gathered = Mutex::new(Gathered::within(run.memory_limit_bytes));
+    let gathered = Mutex::new(Gathered::of(query, run.memory_limit_bytes));
     execute(runtime, run, physical, &|trace| gathered.lock().push(trace)).await?;
     Ok(gathered.into_inner().into_answer().traces)
 }

@@ -5,7 +5,7 @@
 
 pub use crate::analyze::ir::{
     AggregateFunction, Arithmetic, AttributeScope, Comparison, Field, FieldName, Intrinsic, Kind,
-    SpansetOp, Static, Status,
+    SpansetOp, Static, Status, Subject,
 };
 pub use crate::operator::{BinaryOp, Level};
 use crate::range::TextRange;
@@ -25,8 +25,37 @@ pub struct Located<T> {
 pub struct Query {
     /// Search or metrics.
     pub body: Body,
+    /// How its traces are arranged; of a metrics query nothing is.
+    pub arrangement: Arrangement,
     /// The hints of the last `with` clause; earlier clauses count for nothing.
     pub hints: Vec<Hint>,
+}
+
+/// What stands at the end of a search: which traces come first, and how many of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arrangement {
+    /// The keys of `order_by(…)`, none without it.
+    pub order_by: Vec<Located<OrderKey>>,
+    /// The number of `limit(…)`.
+    pub limit: Option<Located<i64>>,
+}
+
+/// One key of `order_by(…)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// What is compared.
+    pub by: OrderBy,
+    /// `desc` stands after it.
+    pub descending: bool,
+}
+
+/// What a key of `order_by(…)` compares.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OrderBy {
+    /// A value of a span.
+    Span(Located<FieldExpr>),
+    /// A value of a spanset.
+    Spanset(Located<Aggregate>),
 }
 
 /// What a query asks for.
@@ -82,6 +111,8 @@ pub enum SpansetExpr {
         /// Operators and their right operands; at least one.
         rest: Vec<(SpansetOp, Located<Self>)>,
     },
+    /// `not x`.
+    Not(Box<Located<Self>>),
 }
 
 /// A number computed from a spanset.

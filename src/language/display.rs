@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-use crate::analyze::ir::{AttributeScope, Field, FieldName, Static};
+use crate::analyze::ir::{AttributeScope, Field, FieldName, Static, Subject};
 use crate::ast::{
-    Aggregate, BinaryOp, Body, FieldExpr, FieldFunction, Hint, Level, Located, MetricsExpr,
-    MetricsFunction, Pipeline, Query, ScalarExpr, SecondStage, SpansetExpr, Stage,
+    Aggregate, Arrangement, BinaryOp, Body, FieldExpr, FieldFunction, Hint, Level, Located,
+    MetricsExpr, MetricsFunction, OrderBy, OrderKey, Pipeline, Query, ScalarExpr, SecondStage,
+    SpansetExpr, Stage,
 };
 use crate::dialect::Dialect;
 use crate::fold::{self, Powers};
-use crate::parser::field::PARENT_INTRINSICS;
+use crate::parser::field::SUBJECT_INTRINSICS;
 use crate::token::{Keyword, Scope, ends_name};
 
 impl fmt::Display for Query {
@@ -85,12 +86,36 @@ impl<W: fmt::Write> Printer<'_, W> {
             Body::Search(pipeline) => self.pipeline(pipeline)?,
             Body::Metrics(expr) => self.metrics(&expr.node)?,
         }
+        self.arrangement(&query.arrangement)?;
         if query.hints.is_empty() {
             return Ok(());
         }
         self.out.write_str(" with(")?;
         self.list(&query.hints, ",", Self::hint)?;
         self.out.write_char(')')
+    }
+
+    fn arrangement(&mut self, arrangement: &Arrangement) -> fmt::Result {
+        if !arrangement.order_by.is_empty() {
+            write!(self.out, "|{}(", Keyword::OrderBy)?;
+            self.list(&arrangement.order_by, ", ", |printer, key| printer.order_key(&key.node))?;
+            self.out.write_char(')')?;
+        }
+        match &arrangement.limit {
+            Some(limit) => write!(self.out, "|{}({})", Keyword::Limit, limit.node),
+            None => Ok(()),
+        }
+    }
+
+    fn order_key(&mut self, key: &OrderKey) -> fmt::Result {
+        match &key.by {
+            OrderBy::Span(expr) => self.field_expr(&expr.node)?,
+            OrderBy::Spanset(aggregate) => self.aggregate(&aggregate.node)?,
+        }
+        match key.descending {
+            true => write!(self.out, " {}", Keyword::Descending),
+            false => Ok(()),
+        }
     }
 
     fn hint(&mut self, hint: &Hint) -> fmt::Result {
@@ -134,6 +159,10 @@ impl<W: fmt::Write> Printer<'_, W> {
                 |printer| printer.operand_spanset(&first.node),
                 |printer, operand| printer.operand_spanset(operand),
             ),
+            SpansetExpr::Not(operand) => {
+                write!(self.out, "{} ", Keyword::Not)?;
+                self.operand_spanset(&operand.node)
+            }
         }
     }
 
@@ -267,18 +296,20 @@ impl<W: fmt::Write> Printer<'_, W> {
         match &field.name {
             FieldName::Parent => return write!(self.out, "{}", Keyword::Parent),
             FieldName::Intrinsic(intrinsic) => {
-                let prefix = if field.of_parent { "parent." } else { "" };
-                return write!(self.out, "{prefix}{}", intrinsic.name());
+                if let Some(subject) = subject_word(field.of) {
+                    write!(self.out, "{subject}.")?;
+                }
+                return self.out.write_str(intrinsic.name());
             }
             FieldName::Attribute { .. } => {}
         }
         let FieldName::Attribute { scope, key } = &field.name else { return Ok(()) };
-        if field.of_parent {
-            write!(self.out, "{}.", Scope::Parent)?;
+        if let Some(subject) = subject_word(field.of) {
+            write!(self.out, "{subject}.")?;
         }
         match scope_word(*scope) {
             Some(scope) => write!(self.out, "{scope}.")?,
-            None if field.of_parent => {}
+            None if !field.is_own() => {}
             None => self.out.write_char('.')?,
         }
         if !needs_quotes(field, *scope, key, self.dialect) {
@@ -454,6 +485,15 @@ impl<W: fmt::Write> Printer<'_, W> {
     }
 }
 
+/// The word before the fields of another span.
+fn subject_word(subject: Subject) -> Option<Scope> {
+    match subject {
+        Subject::Itself => None,
+        Subject::Parent => Some(Scope::Parent),
+        Subject::Root => Some(Scope::Root),
+    }
+}
+
 /// The word of an attribute's scope.
 fn scope_word(scope: AttributeScope) -> Option<Scope> {
     Some(match scope {
@@ -476,15 +516,15 @@ fn needs_quotes(field: &Field, scope: AttributeScope, key: &str, dialect: Dialec
     }
     let is_bare = scope == AttributeScope::Unscoped;
     key.is_empty()
-        || is_bare && !field.of_parent && key.starts_with(|c: char| c.is_ascii_digit())
-        || is_bare && field.of_parent && is_read_otherwise_after_parent(key)
+        || is_bare && field.is_own() && key.starts_with(|c: char| c.is_ascii_digit())
+        || is_bare && !field.is_own() && is_read_otherwise_after_subject(key)
 }
 
-/// After `parent.` these words and scopes are no attribute's name.
-fn is_read_otherwise_after_parent(key: &str) -> bool {
+/// After `parent.` and `root.` these words and scopes are no attribute's name.
+fn is_read_otherwise_after_subject(key: &str) -> bool {
     key.starts_with("span.")
         || key.starts_with("resource.")
-        || PARENT_INTRINSICS.iter().any(|intrinsic| intrinsic.name() == key)
+        || SUBJECT_INTRINSICS.iter().any(|intrinsic| intrinsic.name() == key)
 }
 
 /// The word that calls a metrics function of one field.

@@ -2,11 +2,12 @@
 //! is complete, and what could be written at the cursor. Knows no data: names and values of
 //! attributes come from whoever asks.
 
+use crate::analyze::ir::AggregateFunction;
 use crate::dialect::Dialect;
 use crate::lexer::{self, Lexed, Token};
-use crate::parser::field::intrinsic_word;
+use crate::parser::field::{SUBJECT_INTRINSICS, intrinsic_word};
 use crate::range::TextRange;
-use crate::token::{Keyword, Symbol, begins_word, ends_name};
+use crate::token::{Keyword, Scope, Symbol, begins_word, ends_name};
 
 /// What a token is, for colouring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,9 @@ fn class_of_word(word: Keyword) -> TokenClass {
         | Keyword::Server
         | Keyword::Client
         | Keyword::Producer
-        | Keyword::Consumer => TokenClass::Constant,
+        | Keyword::Consumer
+        | Keyword::Ascending
+        | Keyword::Descending => TokenClass::Constant,
         word if is_stage(word) || is_aggregate(word) || word == Keyword::With => {
             TokenClass::Function
         }
@@ -177,12 +180,12 @@ pub enum Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
     Filter,
-    /// A list of fields: `by(…)`, `select(…)`, the argument of an aggregate.
+    /// A list of fields: `by(…)`, `select(…)`, `order_by(…)`, the argument of an aggregate.
     Fields,
     Hints,
     /// Parentheses around pipelines.
     Pipelines,
-    /// Numbers: `topk(…)`.
+    /// Numbers: `topk(…)`, `limit(…)`.
     Numbers,
 }
 
@@ -243,7 +246,7 @@ fn wanted_after(text: &str, tokens: &[Lexed]) -> Wanted {
         before = Some(token);
     }
     let begins = match before {
-        None => true,
+        None | Some(Token::Keyword(Keyword::Not)) => true,
         Some(Token::Symbol(symbol)) => {
             !matches!(symbol, Symbol::CloseBrace | Symbol::CloseParen | Symbol::Pipe)
         }
@@ -278,8 +281,8 @@ fn wanted_after(text: &str, tokens: &[Lexed]) -> Wanted {
 fn of_arguments(word: Keyword) -> Inside {
     match word {
         Keyword::With => Inside::Hints,
-        Keyword::TopK | Keyword::BottomK => Inside::Numbers,
-        Keyword::Compare => Inside::Pipelines,
+        Keyword::TopK | Keyword::BottomK | Keyword::Limit => Inside::Numbers,
+        Keyword::Compare | Keyword::Not => Inside::Pipelines,
         _ => Inside::Fields,
     }
 }
@@ -332,6 +335,9 @@ fn is_stage(word: Keyword) -> bool {
         Keyword::By
             | Keyword::Coalesce
             | Keyword::Select
+            | Keyword::Not
+            | Keyword::OrderBy
+            | Keyword::Limit
             | Keyword::Rate
             | Keyword::CountOverTime
             | Keyword::MinOverTime
@@ -347,7 +353,7 @@ fn is_stage(word: Keyword) -> bool {
 }
 
 fn is_aggregate(word: Keyword) -> bool {
-    matches!(word, Keyword::Count | Keyword::Avg | Keyword::Max | Keyword::Min | Keyword::Sum)
+    AggregateFunction::of(word).is_some()
 }
 
 /// Intrinsics, bare and scoped, as a query writes them.
@@ -355,7 +361,7 @@ fn is_aggregate(word: Keyword) -> bool {
 pub fn intrinsics() -> Vec<String> {
     let bare = Keyword::ALL.iter().filter(|word| intrinsic_word(**word).is_some());
     let mut names: Vec<String> = bare.map(|word| word.text().to_owned()).collect();
-    for scope in crate::token::Scope::ALL.iter().filter(|scope| scope.has_intrinsics()) {
+    for scope in Scope::ALL.iter().filter(|scope| scope.has_intrinsics()) {
         for word in Keyword::ALL {
             let name = format!("{}:{}", scope.text(), word.text());
             if crate::compile(&format!("{{ {name} != nil }}"), Dialect::Default).is_ok() {
@@ -364,6 +370,20 @@ pub fn intrinsics() -> Vec<String> {
         }
     }
     names
+}
+
+/// Fields of the parent and of the root that a word may become, given the attributes that spans have:
+/// `root.` of `ro`, `root.name` and `root.resource.service.name` of `root.`.
+#[must_use]
+pub fn fields_of_others(typed: &str, attributes: &[String]) -> Vec<String> {
+    let scopes = [Scope::Parent, Scope::Root].map(|scope| format!("{scope}."));
+    let Some(scope) = scopes.iter().find(|scope| typed.starts_with(*scope)) else {
+        return scopes.to_vec();
+    };
+    let intrinsics = SUBJECT_INTRINSICS.iter().map(|intrinsic| intrinsic.name());
+    let is_reached = |name: &&str| name.starts_with("span.") || name.starts_with("resource.");
+    let attributes = attributes.iter().map(String::as_str).filter(is_reached);
+    intrinsics.chain(attributes).map(|name| format!("{scope}{name}")).collect()
 }
 
 #[cfg(test)]
@@ -400,6 +420,18 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_the_parent_and_the_root_are_known() {
+        let names = ["span.a", "resource.b", "event.c"].map(str::to_owned);
+        assert_eq!(fields_of_others("ro", &names), ["parent.", "root."]);
+        let root = fields_of_others("root.", &names);
+        assert!(
+            root.contains(&"root.duration".to_owned()) && root.contains(&"root.span.a".to_owned())
+        );
+        assert_eq!(root.len(), SUBJECT_INTRINSICS.len() + 2);
+        assert!(intrinsics().contains(&"span:gap".to_owned()));
+    }
+
+    #[test]
     fn values_are_wanted_after_comparisons() {
         check("{ resource.service.name = ", "", value("resource.service.name", None));
         check("{ resource.service.name=\"che", "\"che", value("resource.service.name", Some('"')));
@@ -418,6 +450,11 @@ mod tests {
         check("", "", Wanted::Spanset);
         check("{ } >> ", "", Wanted::Spanset);
         check("{ } | compare(", "", Wanted::Spanset);
+        check("{ } && not ", "", Wanted::Spanset);
+        check("{ } | order_by(", "", Wanted::Field);
+        check("{ } | order_by(root.", "root.", Wanted::Field);
+        check("{ } | order_by(duration, ", "", Wanted::Field);
+        check("{ } | limit(", "", Wanted::Nothing);
         check("{ } ", "", Wanted::Operator);
         check("{ } | topk(", "", Wanted::Nothing);
         check("{ } | rate() with(", "", Wanted::Hint);

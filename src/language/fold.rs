@@ -4,8 +4,8 @@
 
 use crate::analyze::ir::{Arithmetic, Comparison, FieldName, Intrinsic, Pattern, Static};
 use crate::ast::{
-    BinaryOp, Body, FieldExpr, Located, MetricsExpr, MetricsFunction, Pipeline, Query, ScalarExpr,
-    SpansetExpr, Stage,
+    Aggregate, BinaryOp, Body, FieldExpr, Located, MetricsExpr, MetricsFunction, OrderBy, Pipeline,
+    Query, ScalarExpr, SpansetExpr, Stage,
 };
 
 /// What an integer power is.
@@ -22,6 +22,12 @@ pub(crate) fn query(query: &mut Query, powers: Powers) {
     match &mut query.body {
         Body::Search(pipeline) => fold_pipeline(pipeline, powers),
         Body::Metrics(expr) => fold_metrics(expr, powers),
+    }
+    for key in &mut query.arrangement.order_by {
+        match &mut key.node.by {
+            OrderBy::Span(expr) => field_expr(expr, powers),
+            OrderBy::Spanset(aggregate) => fold_aggregate(&mut aggregate.node, powers),
+        }
     }
 }
 
@@ -63,24 +69,27 @@ fn fold_spanset(expr: &mut SpansetExpr, powers: Powers) {
             fold_spanset(&mut first.node, powers);
             rest.iter_mut().for_each(|(_, operand)| fold_spanset(&mut operand.node, powers));
         }
+        SpansetExpr::Not(operand) => fold_spanset(&mut operand.node, powers),
     }
 }
 
 fn fold_scalar(expr: &mut Located<ScalarExpr>, powers: Powers) {
     match &mut expr.node {
         ScalarExpr::Static(_) => {}
-        ScalarExpr::Aggregate(aggregate) => {
-            aggregate.operand.iter_mut().for_each(|operand| field_expr(operand, powers));
-        }
+        ScalarExpr::Aggregate(aggregate) => fold_aggregate(aggregate, powers),
         ScalarExpr::Pipeline { pipeline, aggregate } => {
             fold_pipeline(pipeline, powers);
-            aggregate.operand.iter_mut().for_each(|operand| field_expr(operand, powers));
+            fold_aggregate(aggregate, powers);
         }
         ScalarExpr::Arithmetic { first, rest } => {
             fold_scalar(first, powers);
             rest.iter_mut().for_each(|(_, operand)| fold_scalar(operand, powers));
         }
     }
+}
+
+fn fold_aggregate(aggregate: &mut Aggregate, powers: Powers) {
+    aggregate.operand.iter_mut().for_each(|operand| field_expr(operand, powers));
 }
 
 /// Folds one expression over a span.

@@ -136,7 +136,11 @@ impl TypedQuery {
                 .hint("one filter is taken here: `{ status = error }`")
         };
         let filter = match self.pipeline.stages.as_slice() {
-            [Stage::Spanset(SpansetExpr::Filter(filter))] if self.metrics.is_none() => filter,
+            [Stage::Spanset(SpansetExpr::Filter(filter))]
+                if self.metrics.is_none() && self.order_by.is_empty() && self.limit.is_none() =>
+            {
+                filter
+            }
             _ => {
                 return Err(refused(
                     "only a single filter can select spans of one trace".to_owned(),
@@ -152,13 +156,14 @@ impl TypedQuery {
 
 /// Whether a field cannot be told from one span alone.
 fn needs_the_trace(field: &Field) -> bool {
-    field.of_parent
+    !field.is_own()
         || field.name == FieldName::Parent
         || field.is_of_trace()
         || matches!(
             field.name,
             FieldName::Intrinsic(
                 Intrinsic::SpanChildCount
+                    | Intrinsic::Gap
                     | Intrinsic::NestedSetLeft
                     | Intrinsic::NestedSetRight
                     | Intrinsic::NestedSetParent
@@ -234,7 +239,14 @@ mod tests {
                 .map_err(|e| e.message)
         };
         assert_eq!(check("{ .a = 1 && event:name = `x` }"), Ok(()));
-        for text in ["{ .a } | count() > 1", "{ .a } && { .b }", "{ } | rate()", "count() > 1"] {
+        for text in [
+            "{ .a } | count() > 1",
+            "{ .a } && { .b }",
+            "{ } | rate()",
+            "count() > 1",
+            "{ .a } | limit(1)",
+            "{ .a } | order_by(name)",
+        ] {
             assert_eq!(
                 check(text),
                 Err("only a single filter can select spans of one trace".to_owned()),
@@ -247,6 +259,8 @@ mod tests {
             ("{ nestedSetParent = -1 }", "nestedSetParent"),
             ("{ span:childCount = 0 }", "span:childCount"),
             ("{ parent.name = `x` }", "parent.name"),
+            ("{ root.name = `x` }", "root.name"),
+            ("{ span:gap > 1s }", "span:gap"),
         ] {
             assert_eq!(check(text), Err(format!("`{field}` cannot select spans of one trace")));
         }

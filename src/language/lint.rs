@@ -112,10 +112,8 @@ fn misnamed(field: &Field) -> Option<String> {
     // Short names are too easily two edits away from anything.
     let is_long = key.len() >= 6;
     let known = near(key, KNOWN_NAMES.into_iter()).filter(|_| is_long)?;
-    let meant = Field {
-        of_parent: field.of_parent,
-        name: FieldName::Attribute { scope: *scope, key: known.to_owned() },
-    };
+    let meant =
+        Field { of: field.of, name: FieldName::Attribute { scope: *scope, key: known.to_owned() } };
     Some(format!("`{field}` looks like a misspelling of `{meant}`"))
 }
 

@@ -2,8 +2,8 @@
 //! text it stands in. Knows no rule about them.
 
 use crate::ast::{
-    Aggregate, Body, Field, FieldExpr, Located, MetricsExpr, MetricsFunction, Pipeline, Query,
-    ScalarExpr, SpansetExpr, Stage,
+    Aggregate, Body, Field, FieldExpr, Located, MetricsExpr, MetricsFunction, OrderBy, Pipeline,
+    Query, ScalarExpr, SpansetExpr, Stage,
 };
 
 /// Every field in the order of the text, as often as it is written.
@@ -13,6 +13,12 @@ pub fn mentions(query: &Query) -> Vec<Located<Field>> {
     match &query.body {
         Body::Search(pipeline) => of_pipeline(pipeline, &mut found),
         Body::Metrics(metrics) => of_metrics(&metrics.node, &mut found),
+    }
+    for key in &query.arrangement.order_by {
+        match &key.node.by {
+            OrderBy::Span(expr) => of_expr(expr, &mut found),
+            OrderBy::Spanset(aggregate) => of_aggregate(&aggregate.node, &mut found),
+        }
     }
     found.sort_by_key(|field| field.range);
     found
@@ -43,6 +49,7 @@ fn of_spanset(expr: &SpansetExpr, found: &mut Found) {
             of_spanset(&first.node, found);
             rest.iter().for_each(|(_, operand)| of_spanset(&operand.node, found));
         }
+        SpansetExpr::Not(operand) => of_spanset(&operand.node, found),
     }
 }
 
@@ -124,6 +131,10 @@ mod tests {
             &[".a", "duration", ".b", "name"],
         );
         check("{ } | compare({ .a = 1 })", &[".a"]);
+        check(
+            "{ .a } && not { .b } | order_by(max(.c) desc, root.d) | limit(2)",
+            &[".a", ".b", ".c", "root.d"],
+        );
         check("({ .a } | rate()) / ({ .b } | rate())", &[".a", ".b"]);
     }
 }

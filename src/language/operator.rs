@@ -263,11 +263,16 @@ impl SpansetOp {
 }
 
 impl AggregateFunction {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Count, Self::CountDistinct, Self::Avg, Self::Max, Self::Min, Self::Sum];
+
     /// The word that calls it.
     #[must_use]
     pub fn keyword(self) -> Keyword {
         match self {
             Self::Count => Keyword::Count,
+            Self::CountDistinct => Keyword::CountDistinct,
             Self::Avg => Keyword::Avg,
             Self::Max => Keyword::Max,
             Self::Min => Keyword::Min,
@@ -278,9 +283,7 @@ impl AggregateFunction {
     /// The function called so.
     #[must_use]
     pub fn of(keyword: Keyword) -> Option<Self> {
-        [Self::Count, Self::Avg, Self::Max, Self::Min, Self::Sum]
-            .into_iter()
-            .find(|function| function.keyword() == keyword)
+        Self::ALL.into_iter().find(|function| function.keyword() == keyword)
     }
 }
 

@@ -52,7 +52,8 @@ spelled! {
 }
 
 spelled! {
-    /// Reserved words. Each may still be an attribute's name, after a scope.
+    /// Reserved words. Each may still be an attribute's name, after a scope; extensions also name
+    /// hints.
     pub enum Keyword {
         // Literals.
         True = "true", False = "false", Nil = "nil", MinInt = "minInt", MaxInt = "maxInt",
@@ -68,10 +69,13 @@ spelled! {
         Id = "id", TraceId = "traceID", SpanId = "spanID", ParentId = "parentID",
         ChildCount = "childCount", TimeSinceStart = "timeSinceStart", Version = "version",
         RootService = "rootService",
+        Gap = "gap",
         // Aggregates.
         Count = "count", Avg = "avg", Max = "max", Min = "min", Sum = "sum",
-        // Stages.
-        By = "by", Coalesce = "coalesce", Select = "select",
+        CountDistinct = "count_distinct",
+        // Stages and operators that are words.
+        By = "by", Coalesce = "coalesce", Select = "select", Not = "not",
+        OrderBy = "order_by", Ascending = "asc", Descending = "desc", Limit = "limit",
         // Metrics.
         Rate = "rate", CountOverTime = "count_over_time", MinOverTime = "min_over_time",
         MaxOverTime = "max_over_time", AvgOverTime = "avg_over_time", SumOverTime = "sum_over_time",
@@ -86,7 +90,24 @@ spelled! {
     /// Words that scope what follows: with `.` an attribute, with `:` an intrinsic.
     pub enum Scope {
         Span = "span", Resource = "resource", Event = "event", Link = "link",
-        Instrumentation = "instrumentation", Parent = "parent", Trace = "trace",
+        Instrumentation = "instrumentation", Parent = "parent", Root = "root", Trace = "trace",
+    }
+}
+
+impl Keyword {
+    /// Whether Tempo does not know it: it may name a hint, as any other word.
+    #[must_use]
+    pub fn is_extension(self) -> bool {
+        matches!(
+            self,
+            Self::Gap
+                | Self::CountDistinct
+                | Self::Not
+                | Self::OrderBy
+                | Self::Ascending
+                | Self::Descending
+                | Self::Limit
+        )
     }
 }
 
@@ -100,7 +121,7 @@ impl Scope {
     /// Whether `scope:word` is an intrinsic.
     #[must_use]
     pub fn has_intrinsics(self) -> bool {
-        !matches!(self, Self::Resource | Self::Parent)
+        !matches!(self, Self::Resource | Self::Parent | Self::Root)
     }
 }
 

@@ -174,9 +174,12 @@ fn stats_text(stats: &QueryStats) -> String {
 /// The filter of a query that is one, for commands that take no more than that.
 pub(crate) fn filter(world: &World, text: Option<&str>) -> Result<Option<FieldExpr>> {
     let Some(text) = text else { return Ok(None) };
-    let TypedQuery { mut pipeline, metrics, .. } = world.compile(text)?;
+    let TypedQuery { mut pipeline, metrics, order_by, limit, .. } = world.compile(text)?;
+    let arranges = !order_by.is_empty() || limit.is_some();
     match (pipeline.stages.pop(), pipeline.stages.is_empty(), metrics) {
-        (Some(Stage::Spanset(SpansetExpr::Filter(filter))), true, None) => Ok(Some(filter)),
+        (Some(Stage::Spanset(SpansetExpr::Filter(filter))), true, None) if !arranges => {
+            Ok(Some(filter))
+        }
         _ => Err(Error::usage("only a filter of spans can be given here")
             .hint("write one pair of braces: { resource.service.name = \"checkout\" }")),
     }

@@ -88,7 +88,7 @@ impl Against {
         let elsewhere = names.iter().find(|(_, names)| names.contains(key));
         let named = |scope: AttributeScope, key: &str| {
             let name = FieldName::Attribute { scope, key: key.to_owned() };
-            Field { of_parent: field.node.of_parent, name }
+            Field { of: field.node.of, name }
         };
         let hint = match elsewhere {
             Some((scope, _)) => Some(format!("there is `{}`", named(*scope, key))),
@@ -182,6 +182,8 @@ fn has_condition(pipeline: &Pipeline) -> bool {
             SpansetExpr::Filter(body) => !matches!(body, FieldExpr::Static(_)),
             SpansetExpr::Pipeline(pipeline) => has_condition(pipeline),
             SpansetExpr::Operation { left, right, .. } => of_spanset(left) || of_spanset(right),
+            // Whatever it says, every trace is looked at.
+            SpansetExpr::Not(_) => false,
         }
     }
     fn of_scalar(expr: &ScalarExpr) -> bool {

@@ -51,8 +51,10 @@ impl PromptHelper {
         let plain = |text: String| Pair { display: text.clone(), replacement: text };
         let candidates: Vec<Pair> = match completion.wanted {
             Wanted::Field => {
+                let names = self.vocabulary.names();
                 let mut fields = editor::intrinsics();
-                fields.extend(self.vocabulary.names().iter().cloned());
+                fields.extend(names.iter().cloned());
+                fields.extend(editor::fields_of_others(typed, &names));
                 begin_with(typed, fields.into_iter().map(plain))
             }
             Wanted::Value { field, quote } => {

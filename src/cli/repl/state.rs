@@ -8,6 +8,7 @@ use crate::args::{
     QueryFormat, QueryText, RunArgs, ScopeName, SourceArgs, TagsArgs, TimeArgs, TraceArgs,
     TraceFormat, ValuesArgs,
 };
+use crate::page_args::PageArgs;
 use crate::sql_args::{SqlArgs, SqlFormat};
 
 /// Settings of a session at the prompt.
@@ -55,6 +56,7 @@ impl State {
             source: self.source.clone(),
             output: self.query_format(),
             limit: self.limit.filter(|_| !is_metrics),
+            page: PageArgs::default(),
             spans_per_spanset: self.spans_per_spanset.filter(|_| !is_metrics),
             metrics: MetricsArgs {
                 step: self.step.clone().filter(|_| is_metrics),

@@ -7,12 +7,13 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use prost::Message as _;
+use traceql_blocks::model::TraceId;
 
 use crate::metrics::exec::{MetricsMergeExec, MetricsScanExec, MetricsSeriesExec};
 use crate::metrics::spec::{MetricsScanSpec, ObserveSpec};
 use crate::scan::exec::{SearchScanExec, external};
 use crate::scan::spec::{FORMAT, ScanSpec};
-use crate::search::combine::TraceCombineExec;
+use crate::search::combine::{TraceCombineExec, TraceOrder};
 
 /// Encodes and decodes the engine's operators. Stateless: stores and caches are found through the
 /// session in which a plan runs.
@@ -45,6 +46,43 @@ struct Combine {
     limit: u64,
     #[prost(bool, tag = "2")]
     most_recent: bool,
+    /// Traces come by their keys.
+    #[prost(bool, tag = "3")]
+    keyed: bool,
+    /// Of the newest those behind this start and this trace.
+    #[prost(uint64, optional, tag = "4")]
+    after_start_unix_nanos: Option<u64>,
+    #[prost(bytes = "vec", tag = "5")]
+    after_trace_id: Vec<u8>,
+}
+
+impl Combine {
+    fn new(limit: usize, order: TraceOrder) -> Self {
+        let mut combine = Self { limit: limit as u64, ..Self::default() };
+        match order {
+            TraceOrder::Found => {}
+            TraceOrder::Newest { after } => {
+                combine.most_recent = true;
+                if let Some((start_unix_nanos, id)) = after {
+                    combine.after_start_unix_nanos = Some(start_unix_nanos);
+                    combine.after_trace_id = id.0.to_vec();
+                }
+            }
+            TraceOrder::Keyed => combine.keyed = true,
+        }
+        combine
+    }
+
+    fn order(&self) -> TraceOrder {
+        let id = TraceId::from_bytes(&self.after_trace_id);
+        match (self.keyed, self.most_recent) {
+            (true, _) => TraceOrder::Keyed,
+            (_, true) => {
+                TraceOrder::Newest { after: self.after_start_unix_nanos.map(|start| (start, id)) }
+            }
+            _ => TraceOrder::Found,
+        }
+    }
 }
 
 impl PhysicalExtensionCodec for EngineCodec {
@@ -67,7 +105,7 @@ impl PhysicalExtensionCodec for EngineCodec {
             (Some(Kind::Combine(combine)), [input]) => Ok(Arc::new(TraceCombineExec::new(
                 Arc::clone(input),
                 usize::try_from(combine.limit).map_err(|error| bad(error.to_string()))?,
-                combine.most_recent,
+                combine.order(),
             ))),
             (Some(Kind::MetricsScan(spec)), []) if spec.is_known() => {
                 Ok(Arc::new(MetricsScanExec::new(spec).map_err(external)?))
@@ -96,7 +134,7 @@ impl PhysicalExtensionCodec for EngineCodec {
         let kind = if let Some(scan) = node.downcast_ref::<SearchScanExec>() {
             Kind::Scan(scan.spec.as_ref().clone())
         } else if let Some(combine) = node.downcast_ref::<TraceCombineExec>() {
-            Kind::Combine(Combine { limit: combine.limit as u64, most_recent: combine.most_recent })
+            Kind::Combine(Combine::new(combine.limit, combine.order))
         } else if let Some(scan) = node.downcast_ref::<MetricsScanExec>() {
             Kind::MetricsScan(scan.spec.clone())
         } else if let Some(merge) = node.downcast_ref::<MetricsMergeExec>() {

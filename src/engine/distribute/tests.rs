@@ -55,9 +55,9 @@ async fn plans_of_the_corpus_run_the_same_after_encoding_and_decoding() {
         let context = query::task_context(&runtime, &run);
         let decoded = physical_plan_from_bytes_with_extension_codec(&bytes, &context, &EngineCodec)
             .unwrap_or_else(|error| panic!("{path:?}: {error}"));
-        let here = query::gather(&runtime, &run, planned.physical).await.unwrap();
+        let here = query::gather(&runtime, &run, &typed, planned.physical).await.unwrap();
         let run = QueryRun::new(&options);
-        let there = query::gather(&runtime, &run, decoded).await.unwrap();
+        let there = query::gather(&runtime, &run, &typed, decoded).await.unwrap();
         assert_eq!(here, there, "{path:?}");
         n_results += here.len();
     }

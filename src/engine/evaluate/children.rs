@@ -22,7 +22,7 @@ impl Batch<'_> {
         satisfied: impl FnOnce(Level) -> Demand<Vec<Mask>>,
     ) -> Demand<FieldReader> {
         let level = field_level(field);
-        if !matches!(level, Level::Event | Level::Link) || field.of_parent {
+        if !matches!(level, Level::Event | Level::Link) || !field.is_own() {
             return self.field(field, &self.span_rows());
         }
         let children = match level {

@@ -2,9 +2,10 @@
 //! and no storage.
 
 use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
+use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic, Subject};
 
-/// The columns a field may be in; for `span:childCount` those it is computed from if it can be.
+/// The columns a field may be in; for `span:childCount` and `span:gap` those it is computed from if it
+/// can be.
 pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
     match &field.name {
         FieldName::Attribute { scope, key } => {
@@ -17,8 +18,25 @@ pub(crate) fn columns_of(field: &Field) -> Vec<Column> {
         FieldName::Intrinsic(Intrinsic::SpanChildCount) => {
             vec![Column::NestedSetLeft, Column::NestedSetParent]
         }
+        FieldName::Intrinsic(Intrinsic::Gap) => vec![Column::SpanStart, Column::SpanDuration],
         FieldName::Intrinsic(intrinsic) => intrinsic_column(*intrinsic).into_iter().collect(),
         FieldName::Parent => Vec::new(),
+    }
+}
+
+/// The columns that tell whose field it is, and what came before a span.
+pub(crate) fn kin_columns(field: &Field) -> Vec<Column> {
+    let of_parents = vec![Column::SpanId, Column::ParentSpanId, Column::Kind];
+    match (field.of, &field.name) {
+        (Subject::Root, _) => {
+            let reference = Column::Attribute(Level::Link, "opentracing.ref_type".to_owned());
+            vec![Column::TraceId, Column::ParentSpanId, Column::LinkTraceId, reference]
+        }
+        (_, FieldName::Intrinsic(Intrinsic::Gap)) => {
+            [of_parents, vec![Column::SpanStart, Column::SpanDuration]].concat()
+        }
+        (Subject::Parent, _) | (_, FieldName::Parent) => of_parents,
+        (Subject::Itself, _) => Vec::new(),
     }
 }
 
@@ -56,7 +74,7 @@ pub(crate) fn intrinsic_column(intrinsic: Intrinsic) -> Option<Column> {
         Intrinsic::NestedSetLeft => Column::NestedSetLeft,
         Intrinsic::NestedSetRight => Column::NestedSetRight,
         Intrinsic::NestedSetParent => Column::NestedSetParent,
-        Intrinsic::SpanChildCount => return None,
+        Intrinsic::SpanChildCount | Intrinsic::Gap => return None,
     })
 }
 

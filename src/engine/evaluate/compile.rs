@@ -7,160 +7,17 @@ use traceql_blocks::read::batch::Condition;
 use traceql_blocks::read::predicate::{Comparison, Literal, Predicate};
 use traceql_blocks::schema::{Column, Level};
 use traceql_language::analyze::ir::{
-    self, AggregateFunction, Arithmetic, AttributeScope, Field, FieldExpr, FieldName, Intrinsic,
-    Pipeline, ScalarExpr, SpansetExpr, SpansetOp, Stage, Static,
+    self, AttributeScope, Field, FieldExpr, FieldName, Intrinsic, OrderKey, Pipeline, ScalarExpr,
+    SpansetExpr, SpansetOp, Stage, Static, Subject, TypedQuery,
 };
 
-use super::columns::{columns_of, field_level, intrinsic_column, level};
+use super::columns::{field_level, intrinsic_column, level};
+pub(crate) use super::program::{
+    AggregateNode, BoolNode, FieldTest, Filter, Listed, OrderBy, OrderNode, Program, ScalarNode,
+    SpansetNode, StageNode, TestKind, ValueNode, VerdictNode, passing_filters,
+};
 use super::value::comparison;
 use crate::error::{Error, Result};
-
-/// A pipeline ready to run, with everything it needs to know of fields and conditions.
-#[derive(Debug)]
-pub(crate) struct Program {
-    pub(crate) stages: Vec<StageNode>,
-    /// Tests of a column against a literal, by number.
-    pub(crate) conditions: Vec<Condition>,
-    /// Tests of a field against a literal, by number; they refer to conditions.
-    pub(crate) tests: Vec<FieldTest>,
-    /// Fields read by value, by number.
-    pub(crate) fields: Vec<Field>,
-    /// What returned spans list (`traceql.md` 8.4).
-    pub(crate) listed: Vec<Listed>,
-    /// The span's name is returned.
-    pub(crate) names_wanted: bool,
-    /// Evaluation reads fields by value, not only through conditions.
-    pub(crate) reads_values: bool,
-    /// A structural operator occurs.
-    pub(crate) is_structural: bool,
-}
-
-/// A stage.
-#[derive(Debug)]
-pub(crate) enum StageNode {
-    Spanset(SpansetNode),
-    ScalarFilter {
-        left: ScalarNode,
-        op: Comparison,
-        right: ScalarNode,
-    },
-    By {
-        key: ValueNode,
-        label: String,
-    },
-    Coalesce,
-    /// What is selected is only listed.
-    Select,
-}
-
-/// A spanset expression.
-#[derive(Debug)]
-pub(crate) enum SpansetNode {
-    Filter(Filter),
-    Pipeline(Vec<StageNode>),
-    Operation { left: Box<Self>, op: SpansetOp, right: Box<Self> },
-}
-
-/// The body of `{ … }`, or a condition whose outcome is a value, as in `by(event.k = 1)`.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    pub(crate) body: BoolNode,
-    /// It reads fields of events (of links): it holds if some event (link) makes it true.
-    pub(crate) over_events: bool,
-    pub(crate) over_links: bool,
-}
-
-/// An expression that yields true, false or, for a bare field, nil.
-#[derive(Debug)]
-pub(crate) enum BoolNode {
-    Constant(bool),
-    Test(usize),
-    /// A value taken as a truth value.
-    Truth(ValueNode),
-    And(Box<Self>, Box<Self>),
-    Or(Box<Self>, Box<Self>),
-    Not(Box<Self>),
-    Compare {
-        left: ValueNode,
-        op: Comparison,
-        right: ValueNode,
-    },
-    Match {
-        left: ValueNode,
-        regex: Regex,
-        negated: bool,
-    },
-    Exists(ValueNode),
-}
-
-/// An expression that yields a value.
-#[derive(Debug)]
-pub(crate) enum ValueNode {
-    Static(Static),
-    Field(usize),
-    Negate(Box<Self>),
-    Arithmetic { left: Box<Self>, op: Arithmetic, right: Box<Self> },
-    Bool(Box<Filter>),
-}
-
-/// A number computed from a spanset.
-#[derive(Debug)]
-pub(crate) enum ScalarNode {
-    Static(Static),
-    Aggregate(AggregateNode),
-    Pipeline { stages: Vec<StageNode>, aggregate: AggregateNode },
-    Arithmetic { left: Box<Self>, op: Arithmetic, right: Box<Self> },
-}
-
-/// An aggregate.
-#[derive(Debug)]
-pub(crate) struct AggregateNode {
-    pub(crate) function: AggregateFunction,
-    pub(crate) operand: Option<ValueNode>,
-    pub(crate) label: String,
-}
-
-/// A test of a field against a literal, spread over the columns the field may be in.
-#[derive(Debug)]
-pub(crate) struct FieldTest {
-    pub(crate) field: Field,
-    pub(crate) what: TestKind,
-}
-
-/// How a field is tested; numbers are those of conditions.
-#[derive(Clone, Debug)]
-pub(crate) enum TestKind {
-    /// One column decides.
-    Column(usize),
-    /// `.x`: the span's attribute decides if the span has the key, else the resource's.
-    Unscoped { span: usize, span_key: usize, resource: usize },
-    /// `x = nil`: no key where it is looked for; for events and links the row must exist.
-    Missing { keys: Vec<usize> },
-    /// Ids are text to the language and bytes in storage: tested value by value.
-    Id { id: Intrinsic, predicate: Predicate },
-    /// The number of children, which no column holds reliably.
-    ChildCount(Predicate),
-    /// `parent = nil` (`true`) or `parent != nil`.
-    NoParent(bool),
-    /// An event or link exists; `event:name != nil`.
-    RowExists(Level),
-    /// Always.
-    Always,
-    /// Never: no value of the field is comparable with the literal.
-    Never,
-}
-
-/// A field that returned spans list.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) field: usize,
-    /// It is listed whatever its value.
-    pub(crate) unlimited: bool,
-    /// Else: if one of these tests holds.
-    pub(crate) tests: Vec<usize>,
-    /// `= nil` tests: the span lists the word `nil` where one holds.
-    pub(crate) missing: Vec<usize>,
-}
 
 /// Compiles a pipeline.
 ///
@@ -168,6 +25,18 @@ pub(crate) struct Listed {
 /// A pattern beyond the size limit.
 pub(crate) fn compile(pipeline: &Pipeline) -> Result<Program> {
     Ok(compile_with(pipeline, None)?.0)
+}
+
+/// Compiles what a search runs on batches: its pipeline, and what orders its traces.
+///
+/// # Errors
+/// As [`compile`].
+pub(crate) fn compile_search(query: &TypedQuery) -> Result<Program> {
+    let mut compiler = Compiler { program: Program::default() };
+    compiler.program.stages = compiler.stages(&query.pipeline.stages)?;
+    compiler.program.order =
+        query.order_by.iter().map(|key| compiler.order_key(key)).collect::<Result<_>>()?;
+    Ok(compiler.program)
 }
 
 /// Compiles a pipeline and, for the same batches, a filter that is no stage of it.
@@ -178,54 +47,10 @@ pub(crate) fn compile_with(
     pipeline: &Pipeline,
     filter: Option<&FieldExpr>,
 ) -> Result<(Program, Option<Filter>)> {
-    let mut compiler = Compiler {
-        program: Program {
-            stages: Vec::new(),
-            conditions: Vec::new(),
-            tests: Vec::new(),
-            fields: Vec::new(),
-            listed: Vec::new(),
-            names_wanted: false,
-            reads_values: false,
-            is_structural: false,
-        },
-    };
+    let mut compiler = Compiler { program: Program::default() };
     compiler.program.stages = compiler.stages(&pipeline.stages)?;
     let filter = filter.map(|body| compiler.filter(body)).transpose()?;
     Ok((compiler.program, filter))
-}
-
-impl Program {
-    /// Columns of the fields that are read by value.
-    pub(crate) fn field_columns(&self) -> Vec<Column> {
-        self.fields.iter().flat_map(columns_of).collect()
-    }
-}
-
-/// The filters that can have let a span through, in the order of the text: those left of a plain or
-/// negated structural operator have not, since it yields spans of its right side alone.
-pub(crate) fn passing_filters<'a>(stages: &'a [StageNode], found: &mut Vec<&'a Filter>) {
-    fn of_spanset<'a>(node: &'a SpansetNode, found: &mut Vec<&'a Filter>) {
-        use ir::StructuralMode::{Negated, Plain};
-        match node {
-            SpansetNode::Filter(filter) => found.push(filter),
-            SpansetNode::Pipeline(stages) => passing_filters(stages, found),
-            SpansetNode::Operation {
-                op: SpansetOp::Structural { mode: Plain | Negated, .. },
-                right,
-                ..
-            } => of_spanset(right, found),
-            SpansetNode::Operation { left, right, .. } => {
-                of_spanset(left, found);
-                of_spanset(right, found);
-            }
-        }
-    }
-    for stage in stages {
-        if let StageNode::Spanset(node) = stage {
-            of_spanset(node, found);
-        }
-    }
 }
 
 struct Compiler {
@@ -258,7 +83,18 @@ impl Compiler {
         })
     }
 
+    fn order_key(&mut self, key: &OrderKey) -> Result<OrderNode> {
+        let by = match &key.by {
+            ir::OrderBy::Span(expr) => OrderBy::Span(self.value(expr)?),
+            ir::OrderBy::Spanset(aggregate) => OrderBy::Spanset(self.aggregate(aggregate)?),
+        };
+        Ok(OrderNode { by, descending: key.descending })
+    }
+
     fn spanset(&mut self, expr: &SpansetExpr) -> Result<SpansetNode> {
+        if negates(expr) {
+            return Ok(SpansetNode::Verdict(Box::new(self.verdict(expr)?)));
+        }
         Ok(match expr {
             SpansetExpr::Filter(body) => SpansetNode::Filter(self.filter(body)?),
             SpansetExpr::Pipeline(pipeline) => {
@@ -272,6 +108,20 @@ impl Compiler {
                     right: Box::new(self.spanset(right)?),
                 }
             }
+            SpansetExpr::Not(_) => SpansetNode::Verdict(Box::new(self.verdict(expr)?)),
+        })
+    }
+
+    fn verdict(&mut self, expr: &SpansetExpr) -> Result<VerdictNode> {
+        Ok(match expr {
+            SpansetExpr::Not(operand) => VerdictNode::Not(Box::new(self.verdict(operand)?)),
+            SpansetExpr::Operation { left, op: SpansetOp::And, right } => {
+                VerdictNode::And(Box::new(self.verdict(left)?), Box::new(self.verdict(right)?))
+            }
+            SpansetExpr::Operation { left, op: SpansetOp::Or, right } => {
+                VerdictNode::Or(Box::new(self.verdict(left)?), Box::new(self.verdict(right)?))
+            }
+            expr => VerdictNode::Spans(self.spanset(expr)?),
         })
     }
 
@@ -390,7 +240,7 @@ impl Compiler {
 
     fn list(&mut self, field: &Field, change: impl FnOnce(&mut Listed)) {
         use Intrinsic as I;
-        if !field.of_parent
+        if field.is_own()
             && let FieldName::Intrinsic(intrinsic) = field.name
         {
             match intrinsic {
@@ -429,7 +279,7 @@ impl Compiler {
 
     fn test(&mut self, field: &Field, what: TestKind) -> BoolNode {
         let number = self.program.tests.len();
-        let missing = matches!(what, TestKind::Missing { .. } | TestKind::NoParent(true));
+        let missing = matches!(what, TestKind::Missing { .. } | TestKind::Without(_, true));
         self.program.tests.push(FieldTest { field: field.clone(), what });
         self.list(field, |listed| {
             if missing { listed.missing.push(number) } else { listed.tests.push(number) }
@@ -486,6 +336,7 @@ impl Compiler {
             (I::Status | I::Kind, _) => return TestKind::Never,
             (
                 I::Duration
+                | I::Gap
                 | I::TraceDuration
                 | I::EventTimeSinceStart
                 | I::NestedSetLeft
@@ -496,6 +347,7 @@ impl Compiler {
             ) => Literal::Int(*v),
             (
                 I::Duration
+                | I::Gap
                 | I::TraceDuration
                 | I::EventTimeSinceStart
                 | I::NestedSetLeft
@@ -527,6 +379,7 @@ impl Compiler {
         use Intrinsic as I;
         match intrinsic {
             I::SpanChildCount => TestKind::ChildCount(predicate),
+            I::Gap => TestKind::Gap(predicate),
             I::SpanId | I::SpanParentId | I::LinkSpanId | I::LinkTraceId | I::TraceId => {
                 TestKind::Id { id: intrinsic, predicate }
             }
@@ -563,11 +416,14 @@ impl Compiler {
 
     fn exists_test(&mut self, field: &Field) -> BoolNode {
         let what = match &field.name {
-            FieldName::Parent => TestKind::NoParent(false),
+            FieldName::Parent | FieldName::Intrinsic(Intrinsic::Gap) => {
+                TestKind::Without(Subject::Parent, false)
+            }
             FieldName::Attribute { scope, key } => self.spread(*scope, key, &Predicate::Exists),
             FieldName::Intrinsic(Intrinsic::SpanParentId) => {
                 TestKind::Id { id: Intrinsic::SpanParentId, predicate: Predicate::Exists }
             }
+            FieldName::Intrinsic(_) if !field.is_own() => TestKind::Without(field.of, false),
             FieldName::Intrinsic(_) => match field_level(field) {
                 level @ (Level::Event | Level::Link) => TestKind::RowExists(level),
                 _ => TestKind::Always,
@@ -578,7 +434,9 @@ impl Compiler {
 
     fn missing_test(&mut self, field: &Field) -> BoolNode {
         let what = match &field.name {
-            FieldName::Parent => TestKind::NoParent(true),
+            FieldName::Parent | FieldName::Intrinsic(Intrinsic::Gap) => {
+                TestKind::Without(Subject::Parent, true)
+            }
             FieldName::Attribute { scope, key } => {
                 let levels = match scope {
                     AttributeScope::Unscoped => vec![Level::Span, Level::Resource],
@@ -593,10 +451,21 @@ impl Compiler {
                     .collect();
                 TestKind::Missing { keys }
             }
-            FieldName::Intrinsic(_) if field.of_parent => TestKind::NoParent(true),
+            FieldName::Intrinsic(_) if !field.is_own() => TestKind::Without(field.of, true),
             FieldName::Intrinsic(_) => TestKind::Never,
         };
         self.test(field, what)
+    }
+}
+
+/// Whether an expression has a negated operand, beside those that yield spans of their own.
+fn negates(expr: &SpansetExpr) -> bool {
+    match expr {
+        SpansetExpr::Not(_) => true,
+        SpansetExpr::Operation { left, op: SpansetOp::And | SpansetOp::Or, right } => {
+            negates(left) || negates(right)
+        }
+        _ => false,
     }
 }
 
@@ -617,7 +486,7 @@ fn field_levels(expr: &FieldExpr, levels: &mut Vec<Level>) {
     match expr {
         FieldExpr::Static(_) => {}
         FieldExpr::Field(field) => {
-            if !field.of_parent {
+            if field.is_own() {
                 levels.push(field_level(field));
             }
         }

@@ -1,13 +1,15 @@
-//! Who is whose parent: from the ids of the spans, and from a block's own nested set numbers where
-//! those cover a whole trace.
+//! Who is whose parent, and what follows from it: from the ids of the spans, and from a block's own
+//! nested set numbers where those cover a whole trace.
 
 use std::sync::Arc;
 
+use traceql_blocks::model::TraceId;
 use traceql_blocks::model::nested_set::{NestedSet, SpanLink, number_spans};
 use traceql_blocks::read::leaf::Demand;
 use traceql_blocks::read::mask::Mask;
+use traceql_blocks::read::structure::Offsets;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
-use traceql_blocks::schema::Column;
+use traceql_blocks::schema::{Column, Level};
 
 use super::field::{Batch, NONE, row_number};
 
@@ -25,6 +27,96 @@ impl Batch<'_> {
         })?;
         let parents = Arc::new(parents);
         Ok(Arc::clone(self.parents.get_or_init(|| parents)))
+    }
+
+    /// The span that names its trace (`traceql.md` 5.12) for each span, [`NONE`] without one: the last
+    /// without a parent id that no `child_of` link ties to another span of the trace. Links are read
+    /// only where such a span has any into its own trace.
+    pub(crate) fn roots(&self) -> Demand<Arc<Vec<u32>>> {
+        if let Some(roots) = self.roots.get() {
+            return Ok(Arc::clone(roots));
+        }
+        let parents = self.data.column(&Column::ParentSpanId, &self.traces);
+        let links = self.data.span_links();
+        let (parents, links) = (parents?, links?);
+        let is_first = |span: usize| bytes_of(&parents, span).is_empty();
+        let mut linked = Mask::none(self.traces.len());
+        for trace in self.traces.ones() {
+            let mut spans = self.structure.trace_spans.range(trace);
+            if spans.any(|span| is_first(span) && !links.range(span).is_empty()) {
+                linked.set(trace);
+            }
+        }
+        let tied = if linked.any() { Some(self.tied_by_link(&linked, &links)?) } else { None };
+        let mut roots = vec![NONE; self.n_spans()];
+        for trace in self.traces.ones() {
+            let spans = self.structure.trace_spans.range(trace);
+            let is_tied = |span| tied.as_ref().is_some_and(|tied| tied.get(span));
+            let root = spans.clone().rfind(|span| is_first(*span) && !is_tied(*span));
+            roots[spans].fill(root.map_or(NONE, row_number));
+        }
+        let roots = Arc::new(roots);
+        Ok(Arc::clone(self.roots.get_or_init(|| roots)))
+    }
+
+    /// Spans with an OpenTracing `child_of` link into their own trace.
+    fn tied_by_link(&self, traces: &Mask, links: &Offsets) -> Demand<Mask> {
+        let reference = Column::Attribute(Level::Link, "opentracing.ref_type".to_owned());
+        let ids = self.data.column(&Column::TraceId, traces);
+        let targets = self.data.column(&Column::LinkTraceId, traces);
+        let references = self.data.column(&reference, traces);
+        let (ids, targets, references) = (ids?, targets?, references?);
+        let mut tied = Mask::none(self.n_spans());
+        for trace in traces.ones() {
+            let id = TraceId::from_bytes(bytes_of(&ids, trace));
+            for span in self.structure.trace_spans.range(trace) {
+                let ties = |link: usize| {
+                    TraceId::from_bytes(bytes_of(&targets, link)) == id
+                        && bytes_of(&references, link) == b"child_of"
+                };
+                if links.range(span).any(ties) {
+                    tied.set(span);
+                }
+            }
+        }
+        Ok(tied)
+    }
+
+    /// `span:gap` of each span in nanoseconds: how long nothing had been going on below its parent
+    /// when it started, that is, the time since the latest of the parent's start and the ends of those
+    /// siblings that started before it, and 0 if that lies later. `None` without a parent.
+    pub(crate) fn gaps(&self) -> Demand<Arc<Vec<Option<i64>>>> {
+        if let Some(gaps) = self.gaps.get() {
+            return Ok(Arc::clone(gaps));
+        }
+        let starts = self.data.column(&Column::SpanStart, &self.traces);
+        let durations = self.data.column(&Column::SpanDuration, &self.traces);
+        let parents = self.parents();
+        let (starts, durations, parents) = (starts?, durations?, parents?);
+        let start = |span: usize| number(&starts, span).cast_unsigned();
+        let end = |span: usize| start(span).wrapping_add(number(&durations, span).cast_unsigned());
+        let mut gaps = vec![None; self.n_spans()];
+        let mut children: Vec<(u32, u64, usize)> = Vec::new();
+        for trace in self.traces.ones() {
+            children.clear();
+            let spans = self.structure.trace_spans.range(trace);
+            let with_parent = spans.filter(|span| parents[*span] != NONE);
+            children.extend(with_parent.map(|span| (parents[span], start(span), span)));
+            children.sort_unstable();
+            for siblings in children.chunk_by(|a, b| a.0 == b.0) {
+                let mut busy_until = siblings.first().map_or(0, |child| start(child.0 as usize));
+                for together in siblings.chunk_by(|a, b| a.1 == b.1) {
+                    for (_, start, span) in together {
+                        let gap = start.saturating_sub(busy_until);
+                        gaps[*span] = Some(i64::try_from(gap).unwrap_or(i64::MAX));
+                    }
+                    let ends = together.iter().map(|(_, _, span)| end(*span));
+                    busy_until = ends.fold(busy_until, u64::max);
+                }
+            }
+        }
+        let gaps = Arc::new(gaps);
+        Ok(Arc::clone(self.gaps.get_or_init(|| gaps)))
     }
 
     /// Number of children of each span (`traceql.md` 7.2): from the nested sets of traces in which

@@ -12,7 +12,7 @@ use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::structure::{Offsets, Structure};
 use traceql_blocks::read::values::ValueRef;
 use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic};
+use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic, Subject};
 
 use super::columns::{field_level, intrinsic_column};
 use super::compile::{BoolNode, Filter, Program, TestKind, ValueNode};
@@ -33,6 +33,8 @@ pub(crate) struct Batch<'a> {
     /// Conditions that are not tested yet: they may hold or not. For narrowing only.
     pub(crate) maybe: Option<&'a dyn Fn(&Column) -> bool>,
     pub(super) parents: OnceCell<Arc<Vec<u32>>>,
+    pub(super) roots: OnceCell<Arc<Vec<u32>>>,
+    pub(super) gaps: OnceCell<Arc<Vec<Option<i64>>>>,
     pub(super) child_counts: OnceCell<Arc<Vec<u32>>>,
 }
 
@@ -81,6 +83,8 @@ impl<'a> Batch<'a> {
             structure,
             maybe: None,
             parents: OnceCell::new(),
+            roots: OnceCell::new(),
+            gaps: OnceCell::new(),
             child_counts: OnceCell::new(),
         })
     }
@@ -205,7 +209,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The row of a level for each row; `None` if they are the same rows.
-    fn map(&self, rows: &Rows, level: Level, of_parent: bool) -> Demand<Option<Vec<u32>>> {
+    fn map(&self, rows: &Rows, level: Level, of: Subject) -> Demand<Option<Vec<u32>>> {
         let by_span: Option<Cow<'_, [u32]>> = match level {
             Level::Span => None,
             Level::Trace => Some(Cow::Borrowed(&self.structure.span_trace)),
@@ -224,13 +228,17 @@ impl<'a> Batch<'a> {
                 }));
             }
         };
-        let parents = if of_parent { Some(self.parents()?) } else { None };
-        if by_span.is_none() && parents.is_none() {
+        let subjects = match of {
+            Subject::Itself => None,
+            Subject::Parent => Some(self.parents()?),
+            Subject::Root => Some(self.roots()?),
+        };
+        if by_span.is_none() && subjects.is_none() {
             return Ok(rows.spans.clone());
         }
         let of_span = |span: u32| {
-            let span = match &parents {
-                Some(parents) => parents.get(span as usize).copied().unwrap_or(NONE),
+            let span = match &subjects {
+                Some(subjects) => subjects.get(span as usize).copied().unwrap_or(NONE),
                 None => span,
             };
             match &by_span {
@@ -344,7 +352,7 @@ impl<'a> Batch<'a> {
         let Some(maybe) = self.maybe else { return false };
         let test = &self.program.tests[test];
         let condition = |number: usize| maybe(&self.program.conditions[number].column);
-        test.field.of_parent
+        !test.field.is_own()
             || match &test.what {
                 TestKind::Column(number) => condition(*number),
                 TestKind::Unscoped { span, resource, .. } => {
@@ -354,7 +362,8 @@ impl<'a> Batch<'a> {
                 TestKind::Always | TestKind::Never => false,
                 TestKind::Id { .. }
                 | TestKind::ChildCount(_)
-                | TestKind::NoParent(_)
+                | TestKind::Gap(_)
+                | TestKind::Without(..)
                 | TestKind::RowExists(_) => true,
             }
     }
@@ -362,15 +371,15 @@ impl<'a> Batch<'a> {
     /// Rows for which a test holds.
     pub(crate) fn test(&self, number: usize, rows: &Rows) -> Demand<Mask> {
         let test = &self.program.tests[number];
-        let of_parent = test.field.of_parent;
+        let of = test.field.of;
         match &test.what {
             TestKind::Always => Ok(Mask::all(rows.n)),
             TestKind::Never => Ok(Mask::none(rows.n)),
-            TestKind::Column(number) => self.condition(*number, rows, of_parent),
+            TestKind::Column(number) => self.condition(*number, rows, of),
             TestKind::Unscoped { span, span_key, resource } => {
-                let own = self.condition(*span, rows, of_parent);
-                let hides = self.condition(*span_key, rows, of_parent);
-                let resource = self.condition(*resource, rows, of_parent);
+                let own = self.condition(*span, rows, of);
+                let hides = self.condition(*span_key, rows, of);
+                let resource = self.condition(*resource, rows, of);
                 let (mut mask, hides, mut outer) = (own?, hides?, resource?);
                 outer.and_not(&hides);
                 mask.or(&outer);
@@ -378,7 +387,7 @@ impl<'a> Batch<'a> {
             }
             TestKind::Missing { keys } => {
                 let have: Vec<Demand<Mask>> =
-                    keys.iter().map(|key| self.condition(*key, rows, of_parent)).collect();
+                    keys.iter().map(|key| self.condition(*key, rows, of)).collect();
                 let mut mask = Mask::all(rows.n);
                 for keys in have {
                     mask.and_not(&keys?);
@@ -391,22 +400,30 @@ impl<'a> Batch<'a> {
                 Ok(mask)
             }
             TestKind::RowExists(level) => self.row_exists(*level, rows),
-            TestKind::NoParent(wanted) => {
-                let map = self.map(rows, Level::Span, true)?.unwrap_or_default();
+            TestKind::Without(subject, wanted) => {
+                let map = self.map(rows, Level::Span, *subject)?.unwrap_or_default();
                 Ok(Mask::from_fn(rows.n, |row| (map[row] == NONE) == *wanted))
             }
             TestKind::ChildCount(predicate) => {
                 let counts = self.child_counts()?;
-                let map = self.map(rows, Level::Span, of_parent)?;
+                let map = self.map(rows, Level::Span, of)?;
                 Ok(Mask::from_fn(rows.n, |row| {
                     at(map.as_deref(), row)
                         .is_some_and(|span| predicate.test_int(i64::from(counts[span])))
                 }))
             }
+            TestKind::Gap(predicate) => {
+                let gaps = self.gaps()?;
+                let map = self.map(rows, Level::Span, of)?;
+                Ok(Mask::from_fn(rows.n, |row| {
+                    let gap = at(map.as_deref(), row).and_then(|span| gaps[span]);
+                    gap.is_some_and(|gap| predicate.test_int(gap))
+                }))
+            }
             TestKind::Id { id, predicate } => {
                 let Some(column) = intrinsic_column(*id) else { return Ok(Mask::none(rows.n)) };
                 let data = self.data.column(&column, &self.traces)?;
-                let map = self.map(rows, column.level(), of_parent)?;
+                let map = self.map(rows, column.level(), of)?;
                 Ok(Mask::from_fn(rows.n, |row| {
                     let Some(row) = at(map.as_deref(), row) else { return false };
                     let ValueRef::Bytes(bytes) = data.get(row) else { return false };
@@ -417,14 +434,14 @@ impl<'a> Batch<'a> {
     }
 
     fn row_exists(&self, level: Level, rows: &Rows) -> Demand<Mask> {
-        let map = self.map(rows, level, false)?.unwrap_or_default();
+        let map = self.map(rows, level, Subject::Itself)?.unwrap_or_default();
         Ok(Mask::from_fn(rows.n, |row| map.get(row).is_some_and(|child| *child != NONE)))
     }
 
-    fn condition(&self, number: usize, rows: &Rows, of_parent: bool) -> Demand<Mask> {
+    fn condition(&self, number: usize, rows: &Rows, of: Subject) -> Demand<Mask> {
         let condition = &self.program.conditions[number];
         let mask = self.data.test(condition, &self.traces)?;
-        Ok(match self.map(rows, condition.column.level(), of_parent)? {
+        Ok(match self.map(rows, condition.column.level(), of)? {
             None => mask,
             Some(map) => Mask::from_fn(rows.n, |row| {
                 let child = map[row] as usize;
@@ -451,7 +468,7 @@ impl<'a> Batch<'a> {
 
     /// Prepares a field.
     pub(crate) fn field(&self, field: &Field, rows: &Rows) -> Demand<FieldReader> {
-        let of_parent = field.of_parent;
+        let of = field.of;
         Ok(match &field.name {
             FieldName::Parent => FieldReader::Nil,
             FieldName::Attribute { scope: AttributeScope::Unscoped, key } => {
@@ -460,9 +477,9 @@ impl<'a> Batch<'a> {
                 let (span, resource) = (column(Level::Span), column(Level::Resource));
                 FieldReader::Unscoped {
                     span: span?,
-                    spans: self.map(rows, Level::Span, of_parent)?,
+                    spans: self.map(rows, Level::Span, of)?,
                     resource: resource?,
-                    resources: self.map(rows, Level::Resource, of_parent)?,
+                    resources: self.map(rows, Level::Resource, of)?,
                 }
             }
             FieldName::Attribute { scope, key } => {
@@ -477,14 +494,17 @@ impl<'a> Batch<'a> {
                     Level::Link if rows.links.is_none() => {
                         Some(self.first_with_key(&data, &*self.data.span_links()?))
                     }
-                    _ => self.map(rows, level, of_parent)?,
+                    _ => self.map(rows, level, of)?,
                 };
                 FieldReader::Attribute { data, map }
             }
             FieldName::Intrinsic(Intrinsic::SpanChildCount) => FieldReader::ChildCount {
                 counts: self.child_counts()?,
-                map: self.map(rows, Level::Span, of_parent)?,
+                map: self.map(rows, Level::Span, of)?,
             },
+            FieldName::Intrinsic(Intrinsic::Gap) => {
+                FieldReader::Gap { gaps: self.gaps()?, map: self.map(rows, Level::Span, of)? }
+            }
             FieldName::Intrinsic(intrinsic) => {
                 let Some(column) = intrinsic_column(*intrinsic) else {
                     return Ok(FieldReader::Nil);
@@ -492,7 +512,7 @@ impl<'a> Batch<'a> {
                 FieldReader::Intrinsic {
                     intrinsic: *intrinsic,
                     data: self.data.column(&column, &self.traces)?,
-                    map: self.map(rows, column.level(), of_parent)?,
+                    map: self.map(rows, column.level(), of)?,
                 }
             }
         })

@@ -1,7 +1,6 @@
 //! Stages over the spansets of a batch (`traceql.md` 7). As long as every trace has one spanset
 //! without values, the spansets of all traces together are one mask.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use traceql_blocks::read::leaf::{Demand, Fault};
@@ -9,12 +8,13 @@ use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::predicate::Comparison;
 use traceql_blocks::read::values::ColumnData;
 use traceql_blocks::schema::Column;
-use traceql_language::analyze::ir::{AggregateFunction, SpansetOp, StructuralMode};
+use traceql_language::analyze::ir::{SpansetOp, StructuralMode};
 
+use super::aggregate::{Aggregate, Scalar, holds, named};
 use super::compile::{AggregateNode, ScalarNode, SpansetNode, StageNode, ValueNode};
-use super::field::{Batch, Reader};
+use super::field::Batch;
 use super::structural::{NestedSets, apply};
-use super::value::{Val, arithmetic, compare, total_order};
+use super::value::Val;
 use crate::error::Error;
 use crate::search::Value;
 
@@ -49,7 +49,7 @@ impl From<Fault> for Stop {
     }
 }
 
-type Run<T> = Result<T, Stop>;
+pub(crate) type Run<T> = Result<T, Stop>;
 
 /// Groups of one spanset that are looked through one by one; more are found by a hash.
 const FEW_GROUPS: usize = 16;
@@ -77,7 +77,7 @@ impl Batch<'_> {
     }
 
     /// A superset of the spans a spanset expression yields.
-    fn upper(&self, node: &SpansetNode) -> Demand<Mask> {
+    pub(super) fn upper(&self, node: &SpansetNode) -> Demand<Mask> {
         Ok(match node {
             SpansetNode::Filter(filter) => {
                 let mut mask = self.filter(filter)?;
@@ -88,6 +88,7 @@ impl Batch<'_> {
                 Some(StageNode::Spanset(first)) => self.upper(first)?,
                 _ => self.candidate_spans(),
             },
+            SpansetNode::Verdict(node) => self.upper_verdict(node)?,
             SpansetNode::Operation { left, op, right } => {
                 let (left, right) = (self.upper(left), self.upper(right));
                 let (mut left, right) = (left?, right?);
@@ -112,7 +113,7 @@ impl Batch<'_> {
     }
 
     /// The union in traces where both are non-empty.
-    fn both(&self, left: &Mask, right: &Mask) -> Mask {
+    pub(super) fn both(&self, left: &Mask, right: &Mask) -> Mask {
         let mut result = left.clone();
         result.or(right);
         for trace in self.traces.ones() {
@@ -198,6 +199,7 @@ impl Batch<'_> {
             SpansetNode::Pipeline(stages) => {
                 Ok(self.flatten(self.stages(stages, Flow::Mask(input.clone()))?))
             }
+            SpansetNode::Verdict(node) => self.judge(node, input),
             SpansetNode::Operation { left, op, right } => {
                 let structural = matches!(op, SpansetOp::Structural { .. });
                 // Both sides are asked before a fault is reported, so that one fetch serves both.
@@ -238,7 +240,7 @@ impl Batch<'_> {
         }
     }
 
-    fn operand(&self, node: &SpansetNode, input: &Mask, structural: bool) -> Run<Mask> {
+    pub(super) fn operand(&self, node: &SpansetNode, input: &Mask, structural: bool) -> Run<Mask> {
         if let SpansetNode::Pipeline(stages) = node {
             let flow = self.stages(stages, Flow::Mask(input.clone()))?;
             if structural
@@ -472,12 +474,12 @@ impl Batch<'_> {
         })
     }
 
-    fn aggregate<'b>(&'b self, node: &'b AggregateNode) -> Run<Aggregate<'b>> {
+    pub(super) fn aggregate<'b>(&'b self, node: &'b AggregateNode) -> Run<Aggregate<'b>> {
         let operand = match &node.operand {
             Some(operand) => Some(self.reader(operand, &self.span_rows())?),
             None => None,
         };
-        Ok(Aggregate { function: node.function, operand, label: &node.label })
+        Ok(Aggregate::new(node, operand))
     }
 }
 
@@ -496,158 +498,4 @@ fn first_fault<T, const N: usize>(columns: [Demand<T>; N]) -> Fault {
         }
     }
     missing
-}
-
-/// Aggregates computed on the way to a verdict, with their names: most spansets are dropped, and
-/// only those that are kept need them for their results.
-type Computed<'s> = Vec<(&'s str, Val<'s>)>;
-
-fn holds<'s>(
-    left: &'s Scalar<'_>,
-    op: Comparison,
-    right: &'s Scalar<'_>,
-    at: usize,
-    spans: &[u32],
-    computed: &mut Computed<'s>,
-) -> bool {
-    computed.clear();
-    let (left, right) = (left.of(at, spans, computed), right.of(at, spans, computed));
-    left.number().is_some() && right.number().is_some() && compare(&left, op, &right)
-}
-
-fn named(computed: &Computed<'_>) -> impl Iterator<Item = (String, Value)> {
-    computed.iter().map(|(label, value)| ((*label).to_owned(), value.to_value()))
-}
-
-impl ScalarNode {
-    /// True if it is computed from more than the spans of one spanset.
-    fn has_pipeline(&self) -> bool {
-        match self {
-            Self::Pipeline { .. } => true,
-            Self::Arithmetic { left, right, .. } => left.has_pipeline() || right.has_pipeline(),
-            Self::Static(_) | Self::Aggregate(_) => false,
-        }
-    }
-}
-
-/// A scalar prepared for a batch.
-enum Scalar<'a> {
-    Static(Val<'a>),
-    Aggregate(Aggregate<'a>),
-    Arithmetic {
-        left: Box<Self>,
-        op: traceql_language::analyze::ir::Arithmetic,
-        right: Box<Self>,
-    },
-    /// By spanset (or trace) of the flow.
-    Known(Vec<Val<'static>>),
-}
-
-impl Scalar<'_> {
-    fn of<'s>(&'s self, at: usize, spans: &[u32], computed: &mut Computed<'s>) -> Val<'s> {
-        match self {
-            Self::Static(value) => value.clone(),
-            Self::Known(known) => known.get(at).cloned().unwrap_or(Val::Nil),
-            Self::Aggregate(aggregate) => {
-                let value = aggregate.of(spans);
-                if !value.is_nil() {
-                    computed.push((aggregate.label, value.clone()));
-                }
-                value
-            }
-            Self::Arithmetic { left, op, right } => {
-                let (left, right) = (left.of(at, spans, computed), right.of(at, spans, computed));
-                if left.number().is_none() || right.number().is_none() {
-                    return Val::Nil;
-                }
-                arithmetic(&left, *op, &right)
-            }
-        }
-    }
-}
-
-/// An aggregate prepared for a batch.
-pub(crate) struct Aggregate<'a> {
-    function: AggregateFunction,
-    operand: Option<Reader<'a>>,
-    label: &'a str,
-}
-
-impl Aggregate<'_> {
-    /// The aggregate of some spans; nil if none has a value (7.4, numbers as section 11 has them).
-    pub(crate) fn of(&self, spans: &[u32]) -> Val<'_> {
-        let Some(operand) = &self.operand else {
-            return Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX));
-        };
-        let values = spans.iter().map(|span| operand.get(*span as usize)).filter(|v| !v.is_nil());
-        match self.function {
-            AggregateFunction::Count => Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX)),
-            AggregateFunction::Max => extreme(values, std::cmp::Ordering::Greater),
-            AggregateFunction::Min => extreme(values, std::cmp::Ordering::Less),
-            AggregateFunction::Sum => sum(values).0,
-            AggregateFunction::Avg => {
-                let (sum, n) = sum(values);
-                average(&sum, n)
-            }
-        }
-    }
-}
-
-fn extreme<'a>(values: impl Iterator<Item = Val<'a>>, wanted: std::cmp::Ordering) -> Val<'a> {
-    // Values that are not numbers count only where there are no numbers.
-    values.fold(Val::Nil, |best, value| {
-        let better = match (best.number().is_some(), value.number().is_some()) {
-            _ if best.is_nil() => true,
-            (true, false) => false,
-            (false, true) => true,
-            _ => total_order(&value, &best) == wanted,
-        };
-        if better { value } else { best }
-    })
-}
-
-/// Sum of the numbers and how many there were: integers and durations stay exact, a mixture adds up
-/// as doubles.
-fn sum<'a>(values: impl Iterator<Item = Val<'a>>) -> (Val<'a>, usize) {
-    let mut sum = Val::Nil;
-    let mut n = 0;
-    for value in values {
-        if value.number().is_none() {
-            continue;
-        }
-        n += 1;
-        sum = match (&sum, &value) {
-            (Val::Nil, _) => value,
-            (Val::Int(a), Val::Int(b)) => Val::Int(a.wrapping_add(*b)),
-            (Val::Duration(a), Val::Duration(b)) => Val::Duration(a.wrapping_add(*b)),
-            _ => Val::Float(sum.number().unwrap_or(0.0) + value.number().unwrap_or(0.0)),
-        };
-    }
-    (sum, n)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a mean of integers is a double (7.4)")]
-fn average<'a>(sum: &Val<'_>, n: usize) -> Val<'a> {
-    match sum {
-        Val::Int(sum) => Val::Float(*sum as f64 / n as f64),
-        Val::Float(sum) => Val::Float(*sum / n as f64),
-        Val::Duration(sum) => Val::Duration(*sum / i64::try_from(n.max(1)).unwrap_or(1)),
-        _ => Val::Nil,
-    }
-}
-
-impl Val<'_> {
-    fn into_owned(self) -> Val<'static> {
-        match self {
-            Self::Nil => Val::Nil,
-            Self::Int(v) => Val::Int(v),
-            Self::Float(v) => Val::Float(v),
-            Self::Duration(v) => Val::Duration(v),
-            Self::Bool(v) => Val::Bool(v),
-            Self::Bytes(v) => Val::Bytes(Cow::Owned(v.into_owned())),
-            Self::Status(v) => Val::Status(v),
-            Self::Kind(v) => Val::Kind(v),
-            Self::Array(v) => Val::Array(v.into_iter().map(Val::into_owned).collect()),
-        }
-    }
 }

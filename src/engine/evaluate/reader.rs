@@ -81,6 +81,11 @@ pub(crate) enum FieldReader {
         counts: Arc<Vec<u32>>,
         map: Option<Vec<u32>>,
     },
+    /// Nanoseconds, by span.
+    Gap {
+        gaps: Arc<Vec<Option<i64>>>,
+        map: Option<Vec<u32>>,
+    },
 }
 
 impl FieldReader {
@@ -100,6 +105,9 @@ impl FieldReader {
             }
             Self::ChildCount { counts, map } => {
                 at(map.as_deref(), row).map_or(Val::Nil, |span| Val::Int(i64::from(counts[span])))
+            }
+            Self::Gap { gaps, map } => {
+                at(map.as_deref(), row).and_then(|span| gaps[span]).map_or(Val::Nil, Val::Duration)
             }
             Self::Intrinsic { intrinsic, data, map } => match at(map.as_deref(), row) {
                 Some(row) => intrinsic_value(*intrinsic, data.get(row)),
@@ -148,13 +156,17 @@ fn intrinsic_value(intrinsic: Intrinsic, value: ValueRef<'_>) -> Val<'_> {
     }
 }
 
+/// What `span:parentID` of a span without a parent is equal to, and nothing else (1.6).
+pub(super) const NO_PARENT_ID: &str = "0000000000000000";
+
 /// Ids are compared as the text the language shows (5.11). A span without parent equals
 /// `"0000000000000000"` and satisfies nothing else.
 pub(super) fn test_id(id: Intrinsic, bytes: &[u8], predicate: &Predicate) -> bool {
     match id {
         Intrinsic::SpanParentId if bytes.is_empty() => matches!(
             predicate,
-            Predicate::Compare(Comparison::Equal, Literal::Bytes(text)) if text == b"0000000000000000"
+            Predicate::Compare(Comparison::Equal, Literal::Bytes(text))
+                if text == NO_PARENT_ID.as_bytes()
         ),
         Intrinsic::TraceId | Intrinsic::LinkTraceId => predicate.test_bytes(&trace_id_text(bytes)),
         _ => predicate.test_bytes(&hex(bytes)),

@@ -305,7 +305,7 @@ impl Values {
                 let ints = rows.map(|row| row.map(|row| i64::from(counts[row as usize])));
                 return self.numbers_of_ints(IntKind::Number, ints);
             }
-            FieldReader::Nil => {}
+            FieldReader::Gap { .. } | FieldReader::Nil => {}
         }
         spans.iter().map(|span| self.number(&reader.get(*span as usize))).collect()
     }

@@ -113,6 +113,7 @@ fn of_filters(pipeline: &Pipeline, visit: &mut impl FnMut(&Field)) {
                 of_spanset(left, visit);
                 of_spanset(right, visit);
             }
+            SpansetExpr::Not(operand) => of_spanset(operand, visit),
         }
     }
     fn of_scalar(expr: &ScalarExpr, visit: &mut impl FnMut(&Field)) {
@@ -149,5 +150,6 @@ fn is_empty(expr: &SpansetExpr) -> bool {
             SpansetOp::Structural { mode: StructuralMode::Negated, .. } => is_empty(right),
             SpansetOp::And | SpansetOp::Structural { .. } => is_empty(left) || is_empty(right),
         },
+        SpansetExpr::Not(_) => false,
     }
 }

@@ -23,7 +23,7 @@ use prost::Message as _;
 pub(crate) use self::metrics::metrics;
 use crate::scan::exec::{SearchScanExec, external};
 use crate::scan::spec::ScanSpec;
-use crate::search::combine::TraceCombineExec;
+use crate::search::combine::{TraceCombineExec, TraceOrder};
 use crate::search::rows;
 
 /// Scan and evaluation: blocks in, one row per matching trace out.
@@ -38,17 +38,17 @@ pub(crate) struct SearchScan {
 pub(crate) struct TraceCombine {
     input: LogicalPlan,
     limit: usize,
-    most_recent: bool,
+    order: TraceOrder,
 }
 
 /// The logical plan of a search.
 ///
 /// # Errors
 /// None that a query can cause.
-pub(crate) fn search(spec: ScanSpec, limit: usize, most_recent: bool) -> Result<LogicalPlan> {
+pub(crate) fn search(spec: ScanSpec, limit: usize, order: TraceOrder) -> Result<LogicalPlan> {
     let schema = Arc::new(DFSchema::try_from(rows::schema())?);
     let scan = extension(SearchScan { spec: Arc::new(spec), schema });
-    Ok(extension(TraceCombine { input: scan, limit, most_recent }))
+    Ok(extension(TraceCombine { input: scan, limit, order }))
 }
 
 fn extension(node: impl UserDefinedLogicalNode + 'static) -> LogicalPlan {
@@ -97,6 +97,9 @@ impl UserDefinedLogicalNodeCore for SearchScan {
         if let Some((start, end)) = self.spec.time_range() {
             write!(f, ", time={start}..={end}")?;
         }
+        if self.spec.after.is_some() {
+            f.write_str(", behind the page before")?;
+        }
         write!(f, ", spans_per_spanset={}", self.spec.spans_per_spanset)
     }
 
@@ -107,7 +110,7 @@ impl UserDefinedLogicalNodeCore for SearchScan {
 
 impl PartialOrd for TraceCombine {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (self.limit, self.most_recent).partial_cmp(&(other.limit, other.most_recent))
+        (self.limit, self.order).partial_cmp(&(other.limit, other.order))
     }
 }
 
@@ -129,10 +132,14 @@ impl UserDefinedLogicalNodeCore for TraceCombine {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.limit, self.most_recent) {
+        match (self.limit, self.order) {
+            (0, TraceOrder::Keyed) => write!(f, "TraceCombine: all traces, by their keys"),
             (0, _) => write!(f, "TraceCombine: all traces"),
-            (limit, false) => write!(f, "TraceCombine: first {limit} traces"),
-            (limit, true) => write!(f, "TraceCombine: newest {limit} traces"),
+            (limit, TraceOrder::Found) => write!(f, "TraceCombine: first {limit} traces"),
+            (limit, TraceOrder::Newest { .. }) => write!(f, "TraceCombine: newest {limit} traces"),
+            (limit, TraceOrder::Keyed) => {
+                write!(f, "TraceCombine: first {limit} traces by their keys")
+            }
         }
     }
 
@@ -166,7 +173,7 @@ impl ExtensionPlanner for NodePlanner {
         if let Some(combine) = node.as_any().downcast_ref::<TraceCombine>()
             && let [input] = physical_inputs
         {
-            let exec = TraceCombineExec::new(Arc::clone(input), combine.limit, combine.most_recent);
+            let exec = TraceCombineExec::new(Arc::clone(input), combine.limit, combine.order);
             return Ok(Some(Arc::new(exec)));
         }
         metrics::operator(node, physical_inputs)

@@ -90,15 +90,19 @@ impl ExecutionPlan for SearchScanExec {
         let runner =
             UnitRunner::new(Arc::clone(&self.spec), Arc::clone(&self.program), runtime, run)
                 .map_err(external)?;
-        let sink = ResultSink::new(self.spec.limit, self.spec.spans_per_spanset);
+        let spec = &self.spec;
+        let sink = match self.program.order.is_empty() {
+            true => ResultSink::new(spec.limit, spec.spans_per_spanset),
+            false => ResultSink::ordered(spec.limit, spec.after_place(), spec.spans_per_spanset),
+        };
         let units = self.spec.units_of(partition);
         let state = (runner, sink, units.into_iter());
         let stream =
             futures::stream::try_unfold(state, |(mut runner, mut sink, mut units)| async move {
                 let Some((number, unit)) = units.next() else { return Ok(None) };
                 runner.run(unit, &mut sink).await.map_err(external)?;
-                let results = sink.finish_unit();
-                let batch = rows::encode(number, &results, true).map_err(external)?;
+                let found = sink.finish_unit(number);
+                let batch = rows::encode(&found, Some(number)).map_err(external)?;
                 Ok(Some((batch, (runner, sink, units))))
             });
         Ok(Box::pin(RecordBatchStreamAdapter::new(rows::schema(), stream.boxed())))

@@ -5,11 +5,13 @@ use object_store::path::Path;
 use prost::Message;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
+use traceql_blocks::model::TraceId;
 use traceql_language::{Dialect, TypedQuery};
 
 use crate::error::{Error, Result};
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::compile::{Program, compile_search};
 use crate::runtime::Runtime;
+use crate::search::top::Place;
 
 /// A scan of a search.
 #[derive(Clone, PartialEq, Message)]
@@ -54,6 +56,24 @@ pub(crate) struct ScanSpec {
     /// a damaged one may end before it starts.
     #[prost(bool, tag = "14")]
     pub(crate) by_start: bool,
+    /// Where the page before ended, if this is not the first.
+    #[prost(message, optional, tag = "15")]
+    pub(crate) after: Option<After>,
+}
+
+/// The place in the order of a query behind which a page begins.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct After {
+    /// The last trace of the page before.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) trace_id: Vec<u8>,
+    /// In the order in which traces are found: the block it was found in. There are no units of blocks
+    /// before it.
+    #[prost(uint32, optional, tag = "2")]
+    pub(crate) block: Option<u32>,
+    /// In the order of a query: its key.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(crate) key: Option<Vec<u8>>,
 }
 
 /// A block by name.
@@ -90,8 +110,8 @@ pub(crate) struct WorkUnit {
     pub(crate) end_row: u32,
 }
 
-/// Version of [`ScanSpec`] written and read.
-pub(crate) const FORMAT: u32 = 1;
+/// Version of [`ScanSpec`] written and read. 2: pages, and queries that order their traces.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Small units at the start of a search that may stop early: dealt out one by one.
 const SMALL_UNITS: usize = 8;
@@ -116,9 +136,21 @@ pub(crate) fn query_of_plan(text: &str) -> Result<TypedQuery> {
 }
 
 impl ScanSpec {
-    /// The query's pipeline, ready to run.
+    /// The query's pipeline, and what orders its traces, ready to run.
     pub(crate) fn program(&self) -> Result<Program> {
-        compile(&query_of_plan(&self.query)?.pipeline)
+        compile_search(&query_of_plan(&self.query)?)
+    }
+
+    /// Traces of a block up to this id were shown by the page before.
+    pub(crate) fn shown_of(&self, block: u32) -> Option<TraceId> {
+        let after = self.after.as_ref().filter(|after| after.block == Some(block))?;
+        Some(TraceId::from_bytes(&after.trace_id))
+    }
+
+    /// The place in the order of the query behind which the page begins.
+    pub(crate) fn after_place(&self) -> Option<Place> {
+        let after = self.after.as_ref()?;
+        Some((after.key.clone()?, TraceId::from_bytes(&after.trace_id)))
     }
 
     pub(crate) fn time_range(&self) -> Option<(u64, u64)> {
@@ -151,12 +183,24 @@ impl BlockRef {
         }
     }
 
+    fn parsed_meta(&self) -> Result<BlockMeta> {
+        match BlockMeta::parse(&self.data, &self.meta)? {
+            ParsedMeta::Block(meta) => Ok(meta),
+            _ => {
+                Err(Error::Internal(format!("unusable meta.json of block {} in a plan", self.data)))
+            }
+        }
+    }
+
+    /// The block's id.
+    pub(crate) fn block_id(&self) -> Result<[u8; 16]> {
+        Ok(self.parsed_meta()?.block_id.into_bytes())
+    }
+
     /// The block, in a store of this process.
     pub(crate) fn open(&self, runtime: &Runtime) -> Result<Block> {
         let bad = |what: &str| Error::Internal(format!("{what} of block {} in a plan", self.data));
-        let ParsedMeta::Block(meta) = BlockMeta::parse(&self.data, &self.meta)? else {
-            return Err(bad("unusable meta.json"));
-        };
+        let meta = self.parsed_meta()?;
         Ok(Block {
             store: runtime.store(&self.store_url)?,
             store_url: self.store_url.as_str().into(),

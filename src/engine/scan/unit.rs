@@ -19,7 +19,7 @@ use traceql_blocks::schema::Column;
 
 use super::spec::{ScanSpec, WorkUnit};
 use crate::error::{Error, Result};
-use crate::evaluate::compile::{BoolNode, Program, SpansetNode, StageNode, TestKind};
+use crate::evaluate::compile::{BoolNode, Program, SpansetNode, StageNode, TestKind, VerdictNode};
 use crate::evaluate::field::Batch;
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::runtime::{QueryRun, Runtime};
@@ -279,7 +279,7 @@ impl UnitRunner {
         }))
     }
 
-    /// Traces of the window that lie in this block alone, and those that lie in others too and whose
+    /// Traces of the window that no page before has shown: those that lie in this block alone, and those that lie in others too and whose
     /// first block this is, whole: their parts are gathered, to be judged as one trace.
     async fn set_shared_apart(
         &self,
@@ -289,7 +289,8 @@ impl UnitRunner {
         let n_rows = batch.window().n_rows();
         let mut kept = Mask::all(n_rows);
         let companions = &self.spec.blocks[block as usize].companions;
-        if companions.is_empty() {
+        let shown = self.spec.shown_of(block);
+        if companions.is_empty() && shown.is_none() {
             return Ok((kept, Vec::new()));
         }
         let all = kept.clone();
@@ -300,6 +301,8 @@ impl UnitRunner {
                 _ => TraceId::default(),
             })
             .collect();
+        let is_shown = |row: usize| shown.is_some_and(|shown| ids[row] <= shown);
+        (0..n_rows).filter(|row| is_shown(*row)).for_each(|row| kept.clear(row));
         let mut holders: Vec<Vec<u32>> = vec![Vec::new(); n_rows];
         for &companion in companions {
             let other = &self.blocks[companion as usize];
@@ -316,8 +319,8 @@ impl UnitRunner {
         for (row, holders) in holders.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
             kept.clear(row);
             let scanned = |holder: &u32| self.spec.blocks[*holder as usize].scanned;
-            if holders.iter().any(|holder| *holder < block && scanned(holder)) {
-                continue; // A block before this one has judged it.
+            if is_shown(row) || holders.iter().any(|holder| *holder < block && scanned(holder)) {
+                continue; // A block before this one has judged it, or the page before showed it.
             }
             let mut parts = Vec::with_capacity(holders.len() + 1);
             for holder in std::iter::once(&block).chain(holders) {
@@ -365,6 +368,7 @@ fn possible_spanset(batch: &BlockBatch, program: &Program, node: &SpansetNode) -
             Some(StageNode::Spanset(node)) => possible_spanset(batch, program, node),
             _ => Ok(true),
         },
+        SpansetNode::Verdict(node) => possible_verdict(batch, program, node),
         SpansetNode::Operation { left, op, right } => {
             let left = possible_spanset(batch, program, left);
             let right = possible_spanset(batch, program, right);
@@ -374,6 +378,24 @@ fn possible_spanset(batch: &BlockBatch, program: &Program, node: &SpansetNode) -
                 SpansetOp::Structural { mode: StructuralMode::Negated, .. } => right,
                 SpansetOp::And | SpansetOp::Structural { .. } => left && right,
             })
+        }
+    }
+}
+
+/// What is negated is possible whatever dictionaries say.
+fn possible_verdict(batch: &BlockBatch, program: &Program, node: &VerdictNode) -> Demand<bool> {
+    match node {
+        VerdictNode::Spans(node) => possible_spanset(batch, program, node),
+        VerdictNode::Not(_) => Ok(true),
+        VerdictNode::And(left, right) => {
+            let left = possible_verdict(batch, program, left);
+            let right = possible_verdict(batch, program, right);
+            Ok(left? && right?)
+        }
+        VerdictNode::Or(left, right) => {
+            let left = possible_verdict(batch, program, left);
+            let right = possible_verdict(batch, program, right);
+            Ok(left? || right?)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The traces of a search kept until all are found, within a memory limit.
 
+use traceql_language::TypedQuery;
+
 use super::{SearchAnswer, TraceResult, newest_first};
 use crate::error::{Error, Result};
 
@@ -9,13 +11,16 @@ pub struct Gathered {
     traces: Vec<TraceResult>,
     held_bytes: usize,
     limit_bytes: usize,
+    /// The query says in which order they are to stand, and they come in it.
+    is_ordered: bool,
 }
 
 impl Gathered {
-    /// Nothing yet, and never more than so many bytes.
+    /// Nothing yet of what a query finds, and never more than so many bytes.
     #[must_use]
-    pub fn within(limit_bytes: usize) -> Self {
-        Self { traces: Vec::new(), held_bytes: 0, limit_bytes }
+    pub fn of(query: &TypedQuery, limit_bytes: usize) -> Self {
+        let is_ordered = !query.order_by.is_empty();
+        Self { traces: Vec::new(), held_bytes: 0, limit_bytes, is_ordered }
     }
 
     /// Keeps one more.
@@ -34,11 +39,14 @@ impl Gathered {
         Ok(())
     }
 
-    /// The answer they are: newest start first, ties by ascending trace id.
+    /// The answer they are: in the order of the query, or newest start first, ties by ascending trace
+    /// id.
     #[must_use]
     pub fn into_answer(self) -> SearchAnswer {
         let mut traces = self.traces;
-        newest_first(&mut traces);
-        SearchAnswer { traces }
+        if !self.is_ordered {
+            newest_first(&mut traces);
+        }
+        SearchAnswer { traces, next: None }
     }
 }

@@ -2,8 +2,11 @@
 
 pub(crate) mod collect;
 pub(crate) mod combine;
+mod cursor;
 mod gathered;
+pub(crate) mod page;
 pub(crate) mod rows;
+pub(crate) mod top;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,8 @@ use traceql_blocks::model::TraceId;
 use traceql_language::analyze::ir::{Kind, Status};
 
 use crate::error::Result;
+pub(crate) use cursor::Position;
+pub use cursor::{BadCursor, Cursor};
 pub use gathered::Gathered;
 
 /// Takes one trace of an answer as soon as it is known to be part of it; an error ends the search.
@@ -19,8 +24,11 @@ pub type OnTrace<'a> = &'a (dyn Fn(TraceResult) -> Result<()> + Send + Sync);
 /// The answer of a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchAnswer {
-    /// Matching traces, newest start first, ties by ascending trace id.
+    /// Matching traces: in the order of the query if it has one, else newest start first, ties by
+    /// ascending trace id.
     pub traces: Vec<TraceResult>,
+    /// Where the next page begins, if the answer ended at its limit.
+    pub next: Option<Cursor>,
 }
 
 /// One matching trace.

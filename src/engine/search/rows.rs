@@ -7,7 +7,7 @@ use arrow::array::{
     Array as _, ArrayRef, AsArray as _, BinaryBuilder, FixedSizeBinaryBuilder, Int64Builder,
     RecordBatch, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use prost::Message;
 use traceql_blocks::model::TraceId;
 use traceql_language::analyze::ir::{Kind, Status};
@@ -29,21 +29,32 @@ pub(crate) fn schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// The rows of a finished unit.
-pub(crate) fn encode(unit: u32, results: &[TraceResult], ends_unit: bool) -> Result<RecordBatch> {
-    let n = results.len() + usize::from(ends_unit);
+/// A trace that was found, and its place among the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The unit it was found in.
+    pub(crate) unit: u32,
+    /// Its key, if the query orders traces: they stand in the order of these bytes.
+    pub(crate) key: Vec<u8>,
+    pub(crate) result: TraceResult,
+}
+
+/// Rows of traces; with `ended` the row that ends this unit.
+pub(crate) fn encode(found: &[Found], ended: Option<u32>) -> Result<RecordBatch> {
+    let n = found.len() + usize::from(ended.is_some());
     let mut units = UInt32Builder::with_capacity(n);
     let mut ids = FixedSizeBinaryBuilder::with_capacity(n, 16);
     let mut starts = Int64Builder::with_capacity(n);
     let mut payloads = BinaryBuilder::new();
     let internal = |error: arrow::error::ArrowError| Error::Internal(error.to_string());
-    for result in results {
-        units.append_value(unit);
+    for Found { unit, key, result } in found {
+        units.append_value(*unit);
         ids.append_value(result.trace_id.0).map_err(internal)?;
         starts.append_value(result.start_unix_nanos.cast_signed());
-        payloads.append_value(TraceMessage::from(result).encode_to_vec());
+        let message = TraceMessage { key: key.clone(), ..TraceMessage::from(result) };
+        payloads.append_value(message.encode_to_vec());
     }
-    if ends_unit {
+    if let Some(unit) = ended {
         units.append_value(unit);
         ids.append_null();
         starts.append_null();
@@ -60,13 +71,14 @@ pub(crate) fn encode(unit: u32, results: &[TraceResult], ends_unit: bool) -> Res
 
 /// One row.
 pub(crate) enum Row {
-    Trace(Box<TraceResult>),
+    Trace(Box<Found>),
     EndOfUnit,
 }
 
 /// The rows of a batch.
 pub(crate) fn decode(batch: &RecordBatch) -> Result<Vec<Row>> {
     let bad = || Error::Internal("a batch of results has other columns".to_owned());
+    let units = batch.column(0).as_primitive_opt::<UInt32Type>().ok_or_else(bad)?;
     let starts = batch.column(2).as_primitive_opt::<Int64Type>().ok_or_else(bad)?;
     let payloads = batch.column(3).as_binary_opt::<i32>().ok_or_else(bad)?;
     (0..batch.num_rows())
@@ -74,9 +86,10 @@ pub(crate) fn decode(batch: &RecordBatch) -> Result<Vec<Row>> {
             if starts.is_null(row) {
                 return Ok(Row::EndOfUnit);
             }
-            let message = TraceMessage::decode(payloads.value(row))
+            let mut message = TraceMessage::decode(payloads.value(row))
                 .map_err(|error| Error::Internal(format!("a result row: {error}")))?;
-            Ok(Row::Trace(Box::new(message.into())))
+            let key = std::mem::take(&mut message.key);
+            Ok(Row::Trace(Box::new(Found { unit: units.value(row), key, result: message.into() })))
         })
         .collect()
 }
@@ -97,6 +110,8 @@ struct TraceMessage {
     services: Vec<ServiceMessage>,
     #[prost(message, repeated, tag = "7")]
     spansets: Vec<SpansetMessage>,
+    #[prost(bytes = "vec", tag = "8")]
+    key: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -209,6 +224,7 @@ impl From<&TraceResult> for TraceMessage {
                         .collect(),
                 })
                 .collect(),
+            key: Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use traceql_language::Dialect;
 use traceql_language::analyze::ir::{
     Aggregate, AggregateFunction, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction,
-    ScalarExpr, Stage, TypedQuery,
+    OrderBy, ScalarExpr, Stage, TypedQuery,
 };
 
 use super::arrays::{hex, quoted};
@@ -27,7 +27,7 @@ use super::comparisons;
 use super::error::SqlError;
 use super::function_exec::AnswerExec;
 use super::provider::Asked;
-use crate::evaluate::compile::{Program, compile};
+use crate::evaluate::compile::{Program, compile_search};
 use crate::metrics::{self, Label, LabelValue, MetricsKind, MetricsRequest, Series, TimeAxis};
 use crate::options::QueryOptions;
 use crate::query;
@@ -129,7 +129,7 @@ impl TableFunctionImpl for TraceqlFunction {
         }
         let columns = match &query.metrics {
             Some(metrics) => metrics_columns(metrics),
-            None => search_columns(&query, &compile(&query.pipeline).map_err(external)?),
+            None => search_columns(&query, &compile_search(&query).map_err(external)?),
         };
         let fields: Vec<ArrowField> = columns
             .iter()
@@ -191,6 +191,13 @@ fn search_columns(query: &TypedQuery, program: &Program) -> Vec<AnswerColumn> {
             Stage::Spanset(_) | Stage::Coalesce | Stage::Select(_) => {}
         }
     }
+    for key in &query.order_by {
+        if let OrderBy::Spanset(aggregate) = &key.by {
+            let label = &aggregate.label;
+            let from = From::OfSpanset(label.clone());
+            add(&mut columns, label, aggregate_type(aggregate), from);
+        }
+    }
     columns
 }
 
@@ -206,9 +213,10 @@ fn add(columns: &mut Vec<AnswerColumn>, name: &str, data_type: DataType, from: F
 
 fn intrinsic_type(intrinsic: Intrinsic) -> DataType {
     match intrinsic {
-        Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart => {
-            DataType::Duration(TimeUnit::Nanosecond)
-        }
+        Intrinsic::Duration
+        | Intrinsic::Gap
+        | Intrinsic::TraceDuration
+        | Intrinsic::EventTimeSinceStart => DataType::Duration(TimeUnit::Nanosecond),
         Intrinsic::NestedSetLeft
         | Intrinsic::NestedSetRight
         | Intrinsic::NestedSetParent
@@ -229,7 +237,7 @@ fn aggregates(scalar: &ScalarExpr) -> Vec<&Aggregate> {
 
 fn aggregate_type(aggregate: &Aggregate) -> DataType {
     match (aggregate.function, &aggregate.operand) {
-        (AggregateFunction::Count, _) => DataType::Int64,
+        (AggregateFunction::Count | AggregateFunction::CountDistinct, _) => DataType::Int64,
         (_, Some(FieldExpr::Field(field))) => match field.name {
             FieldName::Intrinsic(intrinsic)
                 if intrinsic_type(intrinsic) == DataType::Duration(TimeUnit::Nanosecond) =>

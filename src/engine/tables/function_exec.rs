@@ -151,7 +151,7 @@ fn rows(
         .map_err(external)?
         .into_iter()
         .filter_map(|row| match row {
-            Row::Trace(trace) => Some(*trace),
+            Row::Trace(found) => Some(found.result),
             Row::EndOfUnit => None,
         })
         .collect();

@@ -5,7 +5,7 @@ use super::Context;
 use super::ir::{Field, FieldExpr, FieldName, Intrinsic, Pattern, Static};
 use super::types::Type;
 use crate::MAX_DEPTH;
-use crate::analyze::ir::AttributeScope;
+use crate::analyze::ir::{AttributeScope, Subject};
 use crate::ast::{self, BinaryOp, Comparison, Located};
 use crate::error::{Code, Error, ErrorKind};
 use crate::parser::suggest;
@@ -70,13 +70,17 @@ pub(super) fn number(
     Ok(typed.expr)
 }
 
-/// A group key: anything that depends on the span.
-pub(super) fn key(context: Context, expr: &Located<ast::FieldExpr>) -> Result<FieldExpr, Error> {
+/// A key of groups, of an order, of what is counted once: anything that depends on the span.
+pub(super) fn key(
+    context: Context,
+    expr: &Located<ast::FieldExpr>,
+    place: &str,
+) -> Result<FieldExpr, Error> {
     let typed = field_expr(context, expr)?;
     if typed.ty == Type::Nil {
         return Err(only_nil_tests(expr.range));
     }
-    mentions_span(&typed, "by")?;
+    mentions_span(&typed, place)?;
     Ok(typed.expr)
 }
 
@@ -102,7 +106,7 @@ pub(super) fn lone_field(context: Context, field: &Located<Field>) -> Result<Fie
 }
 
 fn check_parent(context: Context, field: &Field, range: TextRange) -> Result<(), Error> {
-    let is_parent = field.of_parent || field.name == FieldName::Parent;
+    let is_parent = field.of == Subject::Parent || field.name == FieldName::Parent;
     if is_parent && !context.dialect.has_extensions() {
         return Err(parent_extension(range));
     }
@@ -171,10 +175,12 @@ fn field_expr(context: Context, expr: &Located<ast::FieldExpr>) -> Result<Typed,
     })
 }
 
-/// Intrinsics and the service's name are never missing; those of the parent are, for want of one.
+/// Intrinsics and the service's name are never missing; those of the parent and of the root are, for
+/// want of one.
 fn check_can_be_missing(operand: &Typed) -> Result<(), Error> {
     let FieldExpr::Field(field) = &operand.expr else { return Ok(()) };
-    if field.of_parent {
+    // A span without a parent has no gap before it either.
+    if !field.is_own() || field.name == FieldName::Intrinsic(Intrinsic::Gap) {
         return Ok(());
     }
     let (what, instead) = match &field.name {

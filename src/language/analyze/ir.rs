@@ -13,10 +13,33 @@ pub struct TypedQuery {
     pub pipeline: Pipeline,
     /// The metrics part, if the query is a metrics query.
     pub metrics: Option<MetricsExpr>,
+    /// What orders the traces of a search, first key first (`grammar/extensions.md`). Empty: traces
+    /// come in the order in which they are found, or newest first by hint.
+    pub order_by: Vec<OrderKey>,
+    /// Most traces of one answer, at least 1; what is asked beside the query may lower it.
+    pub limit: Option<u64>,
     /// Hints that were understood; unknown ones are ignored as the language demands.
     pub hints: Hints,
     /// Canonical text (`traceql.md` section 4, with our escapes so that it parses again).
     pub canonical: String,
+}
+
+/// One key of `order_by`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// What is compared.
+    pub by: OrderBy,
+    /// Greatest first. What has no value comes last either way.
+    pub descending: bool,
+}
+
+/// What `order_by` compares.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OrderBy {
+    /// A value of each span; spansets and traces count by their first span.
+    Span(FieldExpr),
+    /// A value of each spanset.
+    Spanset(Aggregate),
 }
 
 /// Stages in order; each maps a list of spansets of one trace to a list of spansets.
@@ -69,6 +92,9 @@ pub enum SpansetExpr {
         /// Right operand.
         right: Box<Self>,
     },
+    /// `not x`: holds for a trace in which `x`, judged over the whole trace, finds nothing. It adds
+    /// no spans; where nothing else of the expression does either, all spans of the input stand.
+    Not(Box<Self>),
 }
 
 /// Operators between spansets (`traceql.md` 7.3).
@@ -154,6 +180,8 @@ pub struct Aggregate {
 pub enum AggregateFunction {
     /// Number of spans.
     Count,
+    /// Number of different values, told apart as `by` does; spans without a value add nothing.
+    CountDistinct,
     /// Mean of the numeric values.
     Avg,
     /// Largest value.
@@ -280,11 +308,23 @@ pub enum Kind {
     Consumer = 5,
 }
 
-/// A field: of the span itself or, with `parent.`, of its parent.
+/// Whose field is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The span's own.
+    #[default]
+    Itself,
+    /// `parent.x`: the parent span's (`traceql.md` 7.2 rule 3), nil without one.
+    Parent,
+    /// `root.x`: that of the span that names the trace (`traceql.md` 5.12), nil without one.
+    Root,
+}
+
+/// A field: of the span itself, with `parent.` of its parent, with `root.` of the trace's root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Field {
-    /// True for `parent.x`: read from the parent span (`traceql.md` 7.2 rule 3), nil without one.
-    pub of_parent: bool,
+    /// Whose it is.
+    pub of: Subject,
     /// What is read.
     pub name: FieldName,
 }
@@ -330,6 +370,8 @@ pub enum Intrinsic {
     SpanId,
     SpanParentId,
     SpanChildCount,
+    /// `span:gap`, an extension (`grammar/extensions.md`).
+    Gap,
     TraceDuration,
     RootName,
     RootServiceName,
@@ -428,13 +470,19 @@ impl Field {
     /// A field of the span itself.
     #[must_use]
     pub fn intrinsic(intrinsic: Intrinsic) -> Self {
-        Self { of_parent: false, name: FieldName::Intrinsic(intrinsic) }
+        Self { of: Subject::Itself, name: FieldName::Intrinsic(intrinsic) }
     }
 
     /// An attribute of the span itself.
     #[must_use]
     pub fn attribute(scope: AttributeScope, key: impl Into<String>) -> Self {
-        Self { of_parent: false, name: FieldName::Attribute { scope, key: key.into() } }
+        Self { of: Subject::Itself, name: FieldName::Attribute { scope, key: key.into() } }
+    }
+
+    /// Whether it is read from the span itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.of == Subject::Itself
     }
 }
 
@@ -469,6 +517,7 @@ impl Intrinsic {
             Self::SpanId => "span:id",
             Self::SpanParentId => "span:parentID",
             Self::SpanChildCount => "span:childCount",
+            Self::Gap => "span:gap",
             Self::TraceDuration => "traceDuration",
             Self::RootName => "rootName",
             Self::RootServiceName => "rootServiceName",

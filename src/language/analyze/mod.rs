@@ -9,9 +9,9 @@ mod pipeline;
 pub mod types;
 pub mod visit;
 
-use crate::ast::{Body, Hint, Query, Static};
+use crate::ast::{Body, Hint, Located, Query, Static};
 use crate::dialect::Dialect;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::fold::{self, Powers};
 use ir::{Hints, MetricsExpr, Pipeline, TypedQuery};
 
@@ -34,7 +34,31 @@ pub(crate) fn query(query: &Query, dialect: Dialect) -> Result<TypedQuery, Error
             (leftmost_pipeline(&metrics), Some(metrics))
         }
     };
-    Ok(TypedQuery { pipeline, metrics, hints: hints(&folded.hints), canonical: query.to_string() })
+    let order_by = pipeline::order_by(context, &folded.arrangement.order_by)?;
+    let limit = folded.arrangement.limit.as_ref().map(limit).transpose()?;
+    let hints = hints(&folded.hints);
+    if hints.most_recent
+        && let (Some(first), Some(last)) =
+            (query.arrangement.order_by.first(), query.arrangement.order_by.last())
+    {
+        let range = first.range.cover(last.range);
+        return Err(Error::invalid(
+            Code::Op,
+            range,
+            "`order_by` and `with (most_recent=true)` both say which traces come first",
+        )
+        .hint("leave one of them out"));
+    }
+    Ok(TypedQuery { pipeline, metrics, order_by, limit, hints, canonical: query.to_string() })
+}
+
+/// Most traces of an answer.
+fn limit(limit: &Located<i64>) -> Result<u64, Error> {
+    match u64::try_from(limit.node) {
+        Ok(limit @ 1..) => Ok(limit),
+        _ => Err(Error::invalid(Code::Range, limit.range, "`limit` keeps at least one trace")
+            .hint("leave it out to have all that are asked for")),
+    }
 }
 
 /// The first pipeline of a metrics expression, which is what a search of it selects by.

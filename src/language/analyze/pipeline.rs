@@ -2,7 +2,10 @@
 
 use super::Context;
 use super::field::{condition, key, lone_field, number};
-use super::ir::{Aggregate, Pipeline, ScalarExpr, SpansetExpr, SpansetOp, Stage};
+use super::ir::{
+    Aggregate, AggregateFunction, OrderBy, OrderKey, Pipeline, ScalarExpr, SpansetExpr, SpansetOp,
+    Stage,
+};
 use crate::ast::{self, Located};
 use crate::display;
 use crate::error::{Code, Error, ErrorKind};
@@ -18,6 +21,26 @@ pub(super) fn pipeline(context: Context, pipeline: &ast::Pipeline) -> Result<Pip
     Ok(Pipeline { stages })
 }
 
+/// The keys of `order_by`.
+pub(super) fn order_by(
+    context: Context,
+    keys: &[Located<ast::OrderKey>],
+) -> Result<Vec<OrderKey>, Error> {
+    keys.iter()
+        .map(|key| {
+            let by = match &key.node.by {
+                ast::OrderBy::Span(expr) => {
+                    OrderBy::Span(super::field::key(context, expr, "order_by")?)
+                }
+                ast::OrderBy::Spanset(aggregate) => {
+                    OrderBy::Spanset(aggregate_of(context, &aggregate.node)?)
+                }
+            };
+            Ok(OrderKey { by, descending: key.node.descending })
+        })
+        .collect()
+}
+
 fn stage_of(context: Context, stage: &Located<ast::Stage>) -> Result<Stage, Error> {
     Ok(match &stage.node {
         ast::Stage::Spanset(expr) => Stage::Spanset(spanset(context, expr, stage.range)?),
@@ -31,7 +54,7 @@ fn stage_of(context: Context, stage: &Located<ast::Stage>) -> Result<Stage, Erro
         }
         ast::Stage::By(expr) => {
             let label = format!("by({})", display::field_expr_text(expr));
-            Stage::By { key: key(context, expr)?, label }
+            Stage::By { key: key(context, expr, "by")?, label }
         }
         ast::Stage::Coalesce => Stage::Coalesce,
         ast::Stage::Select(fields) => Stage::Select(
@@ -89,6 +112,9 @@ fn spanset(
                 return long_chain(left, operands, range);
             }
             operands.into_iter().fold(left, operation)
+        }
+        ast::SpansetExpr::Not(operand) => {
+            SpansetExpr::Not(Box::new(spanset(context, &operand.node, operand.range)?))
         }
     })
 }
@@ -152,8 +178,12 @@ fn scalar(context: Context, expr: &Located<ast::ScalarExpr>) -> Result<ScalarExp
 
 fn aggregate_of(context: Context, aggregate: &ast::Aggregate) -> Result<Aggregate, Error> {
     let word = aggregate.function.keyword().text();
-    let operand =
-        aggregate.operand.as_deref().map(|operand| number(context, operand, word)).transpose()?;
+    let operand = aggregate.operand.as_deref();
+    let operand = operand.map(|operand| match aggregate.function {
+        AggregateFunction::CountDistinct => key(context, operand, word),
+        _ => number(context, operand, word),
+    });
+    let operand = operand.transpose()?;
     Ok(Aggregate {
         function: aggregate.function,
         operand,

@@ -90,9 +90,10 @@ impl Type {
     #[must_use]
     pub fn of_intrinsic(intrinsic: Intrinsic) -> Self {
         match intrinsic {
-            Intrinsic::Duration | Intrinsic::TraceDuration | Intrinsic::EventTimeSinceStart => {
-                Self::Duration
-            }
+            Intrinsic::Duration
+            | Intrinsic::Gap
+            | Intrinsic::TraceDuration
+            | Intrinsic::EventTimeSinceStart => Self::Duration,
             Intrinsic::Status => Self::Status,
             Intrinsic::Kind => Self::Kind,
             Intrinsic::SpanChildCount

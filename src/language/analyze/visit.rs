@@ -1,8 +1,8 @@
 //! Walks over the typed query: which fields it reads, and whether it looks at events or links.
 
 use super::ir::{
-    AttributeScope, Field, FieldExpr, FieldName, Intrinsic, MetricsExpr, MetricsFunction, Pipeline,
-    ScalarExpr, SpansetExpr, Stage, TypedQuery,
+    Aggregate, AttributeScope, Field, FieldExpr, FieldName, Intrinsic, MetricsExpr,
+    MetricsFunction, OrderBy, Pipeline, ScalarExpr, SpansetExpr, Stage, Subject, TypedQuery,
 };
 
 impl FieldExpr {
@@ -52,7 +52,7 @@ impl FieldExpr {
     /// Whether it reads the parent span.
     #[must_use]
     pub fn mentions_parent(&self) -> bool {
-        self.fields().any(|field| field.of_parent || field.name == FieldName::Parent)
+        self.fields().any(|field| field.of == Subject::Parent || field.name == FieldName::Parent)
     }
 }
 
@@ -80,15 +80,16 @@ impl Field {
     /// Whether it has the same value on every span of a trace.
     #[must_use]
     pub fn is_of_trace(&self) -> bool {
-        matches!(
-            self.name,
-            FieldName::Intrinsic(
-                Intrinsic::TraceId
-                    | Intrinsic::TraceDuration
-                    | Intrinsic::RootName
-                    | Intrinsic::RootServiceName
+        self.of == Subject::Root
+            || matches!(
+                self.name,
+                FieldName::Intrinsic(
+                    Intrinsic::TraceId
+                        | Intrinsic::TraceDuration
+                        | Intrinsic::RootName
+                        | Intrinsic::RootServiceName
+                )
             )
-        )
     }
 }
 
@@ -144,7 +145,15 @@ impl SpansetExpr {
                 left.visit(visit);
                 right.visit(visit);
             }
+            Self::Not(operand) => operand.visit(visit),
         }
+    }
+}
+
+impl Aggregate {
+    /// Calls `visit` for its argument.
+    fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
+        self.operand.iter().for_each(|operand| visit(Read::Expr(operand)));
     }
 }
 
@@ -153,12 +162,10 @@ impl ScalarExpr {
     pub fn visit<'a>(&'a self, visit: &mut impl FnMut(Read<'a>)) {
         match self {
             Self::Static(_) => {}
-            Self::Aggregate(aggregate) => {
-                aggregate.operand.iter().for_each(|operand| visit(Read::Expr(operand)));
-            }
+            Self::Aggregate(aggregate) => aggregate.visit(visit),
             Self::Pipeline { pipeline, aggregate } => {
                 pipeline.visit(visit);
-                aggregate.operand.iter().for_each(|operand| visit(Read::Expr(operand)));
+                aggregate.visit(visit);
             }
             Self::Arithmetic { left, right, .. } => {
                 left.visit(visit);
@@ -211,6 +218,12 @@ impl TypedQuery {
         match &self.metrics {
             Some(metrics) => metrics.visit(visit),
             None => self.pipeline.visit(visit),
+        }
+        for key in &self.order_by {
+            match &key.by {
+                OrderBy::Span(expr) => visit(Read::Expr(expr)),
+                OrderBy::Spanset(aggregate) => aggregate.visit(visit),
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use nom::bytes::complete::{take_till, take_while};
 use nom::character::complete::anychar;
 use nom::combinator::{map, recognize, verify};
 
-use crate::analyze::ir::AttributeScope;
+use crate::analyze::ir::{AttributeScope, Subject};
 use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::range::TextRange;
@@ -38,7 +38,7 @@ pub(crate) enum Token {
     /// Signed nanoseconds.
     Duration(i64),
     Text(String),
-    /// `.name`, `span.name`, `parent.span.name`.
+    /// `.name`, `span.name`, `parent.span.name`, `root.span.name`.
     Attribute(AttributeToken),
     /// `span:`, before the word of an intrinsic.
     ScopeColon(Scope),
@@ -51,7 +51,7 @@ pub(crate) enum Token {
 /// An attribute as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttributeToken {
-    pub(crate) of_parent: bool,
+    pub(crate) of: Subject,
     pub(crate) scope: AttributeScope,
     pub(crate) name: String,
     /// Whether a part of the name was quoted, which `parent."duration"` uses to mean the attribute.
@@ -124,7 +124,9 @@ pub(crate) fn tokens(text: &str, dialect: Dialect) -> Vec<Lexed> {
                         let bare = &text[start..];
                         let stumbles = parent_flag
                             && (bare.starts_with(".span.") || bare.starts_with(".resource."));
-                        if attribute.of_parent && attribute.scope == AttributeScope::Unscoped {
+                        if attribute.of == Subject::Parent
+                            && attribute.scope == AttributeScope::Unscoped
+                        {
                             parent_flag = true;
                         }
                         if stumbles {

@@ -8,17 +8,22 @@ use nom::character::complete::char;
 use nom::combinator::{opt, value};
 
 use super::{AttributeToken, LexError, LexResult};
-use crate::analyze::ir::AttributeScope;
+use crate::analyze::ir::{AttributeScope, Subject};
 use crate::token::{Scope, ends_name};
 
-/// `.name`, after the scope that was read; after `parent` also `.span.name`.
+/// `.name`, after the scope that was read; after `parent` and `root` also `.span.name`.
 pub(super) fn attribute<'a>(
     scope: Option<Scope>,
 ) -> impl FnMut(&'a str) -> LexResult<'a, AttributeToken> {
     move |text| {
         let (rest, _) = char('.').parse(text)?;
-        let of_parent = scope == Some(Scope::Parent);
-        let (rest, sub) = if of_parent { opt(sub_scope).parse(rest)? } else { (rest, None) };
+        let of = match scope {
+            Some(Scope::Parent) => Subject::Parent,
+            Some(Scope::Root) => Subject::Root,
+            _ => Subject::Itself,
+        };
+        let is_own = of == Subject::Itself;
+        let (rest, sub) = if is_own { (rest, None) } else { opt(sub_scope).parse(rest)? };
         let (after, name) = name(rest)?;
         let Some((name, is_quoted)) = name else {
             return Err(LexError::failure_with_hint(
@@ -28,12 +33,12 @@ pub(super) fn attribute<'a>(
                 "the name follows its dot without white space, as in `.name`",
             ));
         };
-        let scope = attribute_scope(if of_parent { sub } else { scope });
-        Ok((after, AttributeToken { of_parent, scope, name, is_quoted }))
+        let scope = attribute_scope(if is_own { scope } else { sub });
+        Ok((after, AttributeToken { of, scope, name, is_quoted }))
     }
 }
 
-/// `span.` and `resource.` after `parent.`.
+/// `span.` and `resource.` after `parent.` and `root.`.
 fn sub_scope(text: &str) -> LexResult<'_, Scope> {
     alt((value(Scope::Span, tag("span.")), value(Scope::Resource, tag("resource.")))).parse(text)
 }
@@ -45,7 +50,7 @@ fn attribute_scope(scope: Option<Scope>) -> AttributeScope {
         Some(Scope::Event) => AttributeScope::Event,
         Some(Scope::Link) => AttributeScope::Link,
         Some(Scope::Instrumentation) => AttributeScope::Instrumentation,
-        Some(Scope::Parent | Scope::Trace) | None => AttributeScope::Unscoped,
+        Some(Scope::Parent | Scope::Root | Scope::Trace) | None => AttributeScope::Unscoped,
     }
 }
 

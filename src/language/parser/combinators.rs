@@ -155,6 +155,11 @@ pub(super) fn refuse_extension(
     ))
 }
 
+/// The error with a hint that only whoever may use extensions can follow.
+pub(super) fn hint_extension(input: Input<'_>, error: Error, hint: &str) -> Error {
+    if input.dialect().has_extensions() { error.hint(hint) } else { error }
+}
+
 /// A value with the range that it covers together with what stands around it.
 pub(super) fn covering<T>(value: Located<T>, open: TextRange, close: TextRange) -> Located<T> {
     Located { range: open.cover(close), ..value }

@@ -7,13 +7,13 @@ use nom::branch::alt;
 
 use super::combinators::{
     Parsed, comma_separated, covering, expect, expect_symbol, expected_found, fail, keyword,
-    nested, too_deep, unexpected,
+    nested, refuse_extension, too_deep, unexpected,
 };
 use super::input::Input;
 use super::suggest;
 use crate::MAX_DEPTH;
 use crate::analyze::ir::{
-    AttributeScope, Comparison, Field, FieldName, Intrinsic, Kind, Static, Status,
+    AttributeScope, Comparison, Field, FieldName, Intrinsic, Kind, Static, Status, Subject,
 };
 use crate::ast::{BinaryOp, FieldExpr, Level, Located, join, joined_height};
 use crate::error::Error;
@@ -243,25 +243,28 @@ fn attribute(input: Input<'_>) -> Parsed<'_, Located<Field>> {
     let Token::Attribute(token) = input.token() else {
         return Err(super::combinators::does_not_apply());
     };
-    let name = match parent_intrinsic(token) {
+    if token.of == Subject::Root {
+        refuse_extension(input, input.range(), "reading the root span")?;
+    }
+    let name = match subject_intrinsic(token) {
         Some(intrinsic) if input.dialect().has_extensions() => FieldName::Intrinsic(intrinsic),
         _ => FieldName::Attribute { scope: token.scope, key: token.name.clone() },
     };
-    let field = Field { of_parent: token.of_parent, name };
+    let field = Field { of: token.of, name };
     Ok((input.advance(), Located::new(field, input.range())))
 }
 
 /// `parent.duration` reads the parent's duration; the parent's attribute of that name is written
-/// `parent.span.duration` or `parent."duration"`.
-fn parent_intrinsic(token: &AttributeToken) -> Option<Intrinsic> {
-    if !token.of_parent || token.scope != AttributeScope::Unscoped || token.is_quoted {
+/// `parent.span.duration` or `parent."duration"`. The same after `root.`.
+fn subject_intrinsic(token: &AttributeToken) -> Option<Intrinsic> {
+    if token.of == Subject::Itself || token.scope != AttributeScope::Unscoped || token.is_quoted {
         return None;
     }
-    PARENT_INTRINSICS.into_iter().find(|intrinsic| intrinsic.name() == token.name)
+    SUBJECT_INTRINSICS.into_iter().find(|intrinsic| intrinsic.name() == token.name)
 }
 
-/// The intrinsics that `parent.` reaches.
-pub(crate) const PARENT_INTRINSICS: [Intrinsic; 5] = [
+/// The intrinsics that `parent.` and `root.` reach.
+pub(crate) const SUBJECT_INTRINSICS: [Intrinsic; 5] = [
     Intrinsic::Duration,
     Intrinsic::Name,
     Intrinsic::Status,
@@ -279,6 +282,9 @@ fn scoped_intrinsic(input: Input<'_>) -> Parsed<'_, Located<Field>> {
         return Err(fail(unexpected(after, |after| suggest::scoped_intrinsic(scope, after))));
     };
     let range = input.range().cover(after.range());
+    if intrinsic == Intrinsic::Gap {
+        refuse_extension(input, range, &format!("`{}`", intrinsic.name()))?;
+    }
     Ok((after.advance(), Located::new(Field::intrinsic(intrinsic), range)))
 }
 
@@ -288,7 +294,7 @@ pub(crate) fn intrinsic_in(scope: Scope, word: Keyword) -> Option<Intrinsic> {
 }
 
 /// Every `scope:word`.
-pub(crate) const SCOPED_INTRINSICS: [(Scope, Keyword, Intrinsic); 18] = [
+pub(crate) const SCOPED_INTRINSICS: [(Scope, Keyword, Intrinsic); 19] = [
     (Scope::Span, Keyword::Duration, Intrinsic::Duration),
     (Scope::Span, Keyword::Name, Intrinsic::Name),
     (Scope::Span, Keyword::Status, Intrinsic::Status),
@@ -297,6 +303,7 @@ pub(crate) const SCOPED_INTRINSICS: [(Scope, Keyword, Intrinsic); 18] = [
     (Scope::Span, Keyword::Id, Intrinsic::SpanId),
     (Scope::Span, Keyword::ParentId, Intrinsic::SpanParentId),
     (Scope::Span, Keyword::ChildCount, Intrinsic::SpanChildCount),
+    (Scope::Span, Keyword::Gap, Intrinsic::Gap),
     (Scope::Trace, Keyword::Duration, Intrinsic::TraceDuration),
     (Scope::Trace, Keyword::RootName, Intrinsic::RootName),
     (Scope::Trace, Keyword::RootService, Intrinsic::RootServiceName),
@@ -311,7 +318,7 @@ pub(crate) const SCOPED_INTRINSICS: [(Scope, Keyword, Intrinsic); 18] = [
 
 fn bare_intrinsic(input: Input<'_>) -> Parsed<'_, Located<Field>> {
     if let Ok((rest, range)) = keyword(Keyword::Parent)(input) {
-        let field = Field { of_parent: false, name: FieldName::Parent };
+        let field = Field { of: Subject::Itself, name: FieldName::Parent };
         return Ok((rest, Located::new(field, range)));
     }
     match input.keyword().and_then(intrinsic_word) {

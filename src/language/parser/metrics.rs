@@ -256,6 +256,9 @@ fn no_choice(input: Input<'_>) -> Error {
     .expecting(["topk", "bottomk"]);
     match input.token() {
         Token::Symbol(Symbol::OpenBrace) => error.hint("filter spans before the metrics function"),
+        Token::Keyword(Keyword::OrderBy | Keyword::Limit) => {
+            error.hint("series are chosen by `topk(…)` and `bottomk(…)`; `order_by` and `limit` arrange traces")
+        }
         Token::Word(word) => match suggest::near(word, ["topk", "bottomk"].into_iter()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,

@@ -3,6 +3,7 @@
 //! cannot be told from the first token (whether `(` opens a spanset, a pipeline, a number or a
 //! metrics query) is parsed once, as [`node::Node`], and sorted out afterwards.
 
+mod arrange;
 mod combinators;
 pub(crate) mod field;
 mod input;
@@ -62,7 +63,8 @@ fn whole_query(input: Input<'_>) -> Parsed<'_, Query> {
                 .hint("`{ }` selects every span"),
         ));
     }
-    let (mut rest, body) = pipeline::body(input)?;
+    let (rest, body) = pipeline::body(input)?;
+    let (mut rest, arrangement) = arrange::arrangement(rest)?;
     let mut hints = Vec::new();
     while rest.keyword() == Some(Keyword::With) {
         // The last clause wins.
@@ -71,7 +73,7 @@ fn whole_query(input: Input<'_>) -> Parsed<'_, Query> {
     if *rest.token() != Token::End {
         return Err(fail(unexpected(rest, after_query)));
     }
-    Ok((rest, Query { body, hints }))
+    Ok((rest, Query { body, arrangement, hints }))
 }
 
 /// What follows a complete query is neither a stage nor a hint.
@@ -128,6 +130,10 @@ fn hint(input: Input<'_>) -> Parsed<'_, Hint> {
 fn hint_name(input: Input<'_>) -> Parsed<'_, Located<String>> {
     match input.token() {
         Token::Word(name) => Ok((input.advance(), Located::new(name.clone(), input.range()))),
+        // What Tempo does not reserve names a hint here too.
+        Token::Keyword(word) if word.is_extension() => {
+            Ok((input.advance(), Located::new(word.text().to_owned(), input.range())))
+        }
         _ => Err(combinators::does_not_apply()),
     }
 }

@@ -1,9 +1,10 @@
 //! Everything outside braces: stages, spanset operators, scalar filters, and where metrics begin.
 
 use super::Problem;
+use super::arrange;
 use super::combinators::{
-    Parsed, comma_separated, expect_symbol, expect_symbol_or_hint, expected_found, fail, nested,
-    refuse_extension, too_deep, unexpected,
+    Parsed, comma_separated, expect_symbol, expect_symbol_or_hint, expected_found, fail,
+    hint_extension, nested, refuse_extension, too_deep, unexpected,
 };
 use super::field;
 use super::input::Input;
@@ -49,7 +50,7 @@ fn sequence_on(input: Input<'_>, first: Operand) -> Parsed<'_, Sequence> {
     if let Node::Metrics(expr) = first.node {
         return metrics::after_math(input, Located::new(expr, first.range), first.height);
     }
-    if input.symbol() != Some(Symbol::Pipe) {
+    if !is_piped_on(input) {
         let height = first.height;
         return Ok((input, Sequence { content: Content::Single(first), height }));
     }
@@ -58,7 +59,7 @@ fn sequence_on(input: Input<'_>, first: Operand) -> Parsed<'_, Sequence> {
     let mut stages = Vec::new();
     push_stage(input, &mut stages, first)?;
     let mut input = input;
-    while input.symbol() == Some(Symbol::Pipe) {
+    while is_piped_on(input) {
         let after = input.advance();
         if let Some(word) = after.keyword().filter(|word| metrics::is_first_stage(*word)) {
             return metrics::after_pipeline(after, word, Pipeline { stages }, height);
@@ -79,6 +80,11 @@ fn sequence_on(input: Input<'_>, first: Operand) -> Parsed<'_, Sequence> {
         input = rest;
     }
     Ok((input, Sequence { content: Content::Pipeline(Pipeline { stages }), height }))
+}
+
+/// Whether a stage follows. What arranges the traces of the whole query is none of a pipeline.
+fn is_piped_on(input: Input<'_>) -> bool {
+    input.symbol() == Some(Symbol::Pipe) && !arrange::begins_at(input)
 }
 
 /// Whether an operand is the aggregate in `({ … } | count())`.
@@ -279,6 +285,14 @@ fn spansets(
     right: Operand,
 ) -> Result<Operand, nom::Err<Problem>> {
     let range = left.range.cover(right.range);
+    if matches!(op, SpansetOp::Structural { .. }) {
+        for side in [&left, &right] {
+            if let Node::Spanset(SpansetExpr::Not(_)) | Node::Group(SpansetExpr::Not(_)) = side.node
+            {
+                return Err(fail(not_in_structure(side.range, op)));
+            }
+        }
+    }
     let is_group = match (&left.node, &right.node) {
         (Node::Spanset(_), Node::Spanset(_)) => false,
         (Node::Group(_), Node::Spanset(_)) => {
@@ -315,6 +329,13 @@ fn spansets(
     Ok(Operand { node, range, is_wrapped: left.is_wrapped && right.is_wrapped, height })
 }
 
+/// `{ … } > not { … }`.
+fn not_in_structure(range: TextRange, op: SpansetOp) -> Error {
+    Error::parse(range, format!("`{op}` relates spans, and `not` judges whole traces"))
+        .hint("for spans that lack a related one use a negated operator: `{ … } !>> { … }`")
+        .hint("for traces that lack something write `{ … } && not { … }`")
+}
+
 fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
     let start = input.range();
     match input.token() {
@@ -347,6 +368,7 @@ fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
             )(rest)?;
             Ok((rest, Operand::new(Node::Stage(Stage::Select(fields)), start.cover(close))))
         }
+        Token::Keyword(Keyword::Not) => negated(input),
         Token::Keyword(word) if AggregateFunction::of(*word).is_some() => {
             let (rest, aggregate) = scalar::aggregate(input)?;
             let node = Node::Scalar(ScalarExpr::Aggregate(aggregate.node), ScalarSort::Aggregates);
@@ -354,6 +376,37 @@ fn operand(input: Input<'_>) -> Parsed<'_, Operand> {
         }
         _ => Err(fail(unexpected(input, no_operand))),
     }
+}
+
+/// `not` and what it negates: a spanset expression with the structural operators in it, up to the
+/// next `&&` or `||`. Several in a row are counted rather than recursed into.
+fn negated(mut input: Input<'_>) -> Parsed<'_, Operand> {
+    let mut nots = Vec::new();
+    while input.keyword() == Some(Keyword::Not) {
+        refuse_extension(input, input.range(), "`not` before a spanset")?;
+        nots.push(input.range());
+        input = input.advance();
+    }
+    let (rest, inner) = climb(input, Level::Comparison)?;
+    let is_group = matches!(inner.node, Node::Group(_));
+    let range = inner.range;
+    let (Node::Spanset(mut expr) | Node::Group(mut expr)) = inner.node else {
+        let message = format!("`not` needs a spanset after it, and this is {}", inner.node.name());
+        return Err(fail(Error::parse(range, message).hint(
+            "put a pipeline in parentheses: `not ({ … } | count() > 1)`; turn a comparison round: `<=` for `>`",
+        )));
+    };
+    let height = inner.height + nots.len();
+    if height > MAX_DEPTH {
+        return Err(fail(too_deep(range)));
+    }
+    let mut range = range;
+    for not in nots.into_iter().rev() {
+        expr = SpansetExpr::Not(Box::new(Located::new(expr, range)));
+        range = not.cover(range);
+    }
+    let node = if is_group { Node::Group(expr) } else { Node::Spanset(expr) };
+    Ok((rest, Operand { height, ..Operand::new(node, range) }))
 }
 
 /// What stands where a stage should begin.
@@ -370,13 +423,22 @@ fn no_operand(input: Input<'_>) -> Error {
             )
             .hint(format!("choose among series: `{{ }} | rate() by (name) | {word}(5)`"));
         }
+        Token::Keyword(word @ (Keyword::OrderBy | Keyword::Limit)) => {
+            return Error::parse(input.range(), format!("`{word}` needs a pipeline before it"))
+                .hint(format!("select the spans first: `{{ }} | {word}(…)`"));
+        }
         Token::Keyword(Keyword::With) => {
             return Error::parse(input.range(), "hints stand at the end of the query")
                 .hint("write `{ … } with (most_recent=true)`");
         }
         Token::Symbol(Symbol::Not) => {
-            return Error::parse(input.range(), "a spanset cannot be negated").hint(
+            let error = Error::parse(input.range(), "a spanset cannot be negated").hint(
                 "negate inside the braces, `{ !(…) }`, or use a negated structural operator, `!>>`",
+            );
+            return hint_extension(
+                input,
+                error,
+                "for traces that lack such spans write `not { … }`",
             );
         }
         Token::Word(word) => {
@@ -410,7 +472,14 @@ fn begins_stage(word: Keyword) -> bool {
         || metrics::is_first_stage(word)
         || matches!(
             word,
-            Keyword::By | Keyword::Coalesce | Keyword::Select | Keyword::TopK | Keyword::BottomK
+            Keyword::By
+                | Keyword::Coalesce
+                | Keyword::Select
+                | Keyword::Not
+                | Keyword::OrderBy
+                | Keyword::Limit
+                | Keyword::TopK
+                | Keyword::BottomK
         )
 }
 
@@ -449,6 +518,7 @@ fn not_closed(input: Input<'_>) -> Error {
     let error =
         expected_found(input, "an operator, `|` or `)`").expecting(["an operator", "|", ")"]);
     match input.token() {
+        Token::Symbol(Symbol::Pipe) if arrange::begins_at(input) => arrange::inside(input),
         Token::Keyword(Keyword::With) => {
             error.hint("hints stand at the end of the whole query, outside parentheses")
         }

@@ -1,7 +1,9 @@
 //! Aggregates, constants, and what operators make of them.
 
 use super::Problem;
-use super::combinators::{Parsed, expect_symbol, expected_found, fail, refuse_extension};
+use super::combinators::{
+    Parsed, expect_symbol, expected_found, fail, hint_extension, refuse_extension,
+};
 use super::field;
 use super::input::Input;
 use super::node::{Node, Operand, ScalarSort};
@@ -22,6 +24,9 @@ pub(super) fn aggregate(input: Input<'_>) -> Parsed<'_, Located<Aggregate>> {
         return Err(super::combinators::does_not_apply());
     };
     let start = input.range();
+    if word.is_extension() {
+        refuse_extension(input, start, &format!("`{word}`"))?;
+    }
     let after = input.advance();
     let (rest, operand) = if function == AggregateFunction::Count {
         (no_arguments(word)(after)?.0, None)
@@ -43,8 +48,12 @@ pub(super) fn no_arguments<'a>(word: Keyword) -> impl FnOnce(Input<'a>) -> Parse
         let error =
             expected_found(rest, &format!("`)`: `{word}` takes no argument")).expecting([")"]);
         Err(fail(match word {
-            Keyword::Count => error.hint(
-                "to count spans that have an attribute filter first: `{ .a != nil } | count() > 1`",
+            Keyword::Count => hint_extension(
+                rest,
+                error.hint(
+                    "to count spans that have an attribute filter first: `{ .a != nil } | count() > 1`",
+                ),
+                "to count its different values write `count_distinct(…)`",
             ),
             Keyword::Rate | Keyword::CountOverTime
                 if matches!(rest.token(), Token::Duration(_)) =>

@@ -44,6 +44,9 @@ pub(super) fn field(input: Input<'_>, place: &str) -> Error {
 
 /// A word of the language that means something elsewhere.
 fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
+    if word.is_extension() && !input.dialect().has_extensions() {
+        return unknown_word(input, word.text());
+    }
     let range = input.range();
     let alike: &[Scope] = match word {
         Keyword::TraceId => &[Scope::Trace],
@@ -59,7 +62,16 @@ fn misplaced_keyword(input: Input<'_>, word: Keyword) -> Error {
             .hint(format!("for an attribute of that name write `.{word}` or `span.{word}`"));
     }
     match word {
-        Keyword::Count | Keyword::Avg | Keyword::Max | Keyword::Min | Keyword::Sum => Error::parse(
+        Keyword::Not => {
+            Error::parse(range, "`not` judges whole traces, so it stands outside braces")
+                .hint("for \"not\" of a condition write `!`, or `!=` and `!~`")
+        }
+        Keyword::Count
+        | Keyword::CountDistinct
+        | Keyword::Avg
+        | Keyword::Max
+        | Keyword::Min
+        | Keyword::Sum => Error::parse(
             range,
             format!("`{word}` looks at many spans, so it cannot stand inside a filter"),
         )

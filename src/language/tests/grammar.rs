@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::token::{Keyword, Scope, Symbol};
+use crate::{Dialect, compile};
 
 /// The root of the repository.
 fn root() -> PathBuf {
@@ -99,8 +100,25 @@ fn every_difference_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_example_of_an_extension_is_one() {
+    let document = read("grammar/extensions.md");
+    let blocks = document.split("```traceql\n").skip(1);
+    let examples: Vec<&str> =
+        blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines()).collect();
+    assert!(examples.len() > 15, "{} examples", examples.len());
+    for text in examples {
+        let compiled = compile(text, Dialect::Default);
+        assert!(compiled.is_ok(), "{text}: {compiled:?}");
+        let error = compile(text, Dialect::Tempo).expect_err(text);
+        assert!(error.message.contains("is an extension that Tempo does not"), "{text}: {error}");
+    }
+}
+
+#[test]
 fn documents_name_paths_that_exist() {
-    for document in ["grammar/README.md", "grammar/precedence.md", "queries/README.md"] {
+    for document in
+        ["grammar/README.md", "grammar/extensions.md", "grammar/precedence.md", "queries/README.md"]
+    {
         for path in read(document).split('`').skip(1).step_by(2) {
             if path.starts_with("src/") || path.starts_with("grammar/") {
                 assert!(root().join(path).exists(), "{document} names {path}");

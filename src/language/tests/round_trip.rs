@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use crate::ast::{
-    Aggregate, AggregateFunction, Arithmetic, AttributeScope, BinaryOp, Body, Comparison, Field,
-    FieldExpr, FieldFunction, FieldName, Hint, Intrinsic, Kind, Located, MetricsExpr,
-    MetricsFunction, Pipeline, Query, ScalarExpr, SecondStage, SpansetExpr, SpansetOp, Stage,
-    Static, Status, join,
+    Aggregate, AggregateFunction, Arithmetic, Arrangement, AttributeScope, BinaryOp, Body,
+    Comparison, Field, FieldExpr, FieldFunction, FieldName, Hint, Intrinsic, Kind, Located,
+    MetricsExpr, MetricsFunction, OrderBy, OrderKey, Pipeline, Query, ScalarExpr, SecondStage,
+    SpansetExpr, SpansetOp, Stage, Static, Status, Subject, join,
 };
 use crate::fold::{self, Powers};
-use crate::parser::field::{BARE_INTRINSICS, PARENT_INTRINSICS, SCOPED_INTRINSICS};
+use crate::parser::field::{BARE_INTRINSICS, SCOPED_INTRINSICS, SUBJECT_INTRINSICS};
 use crate::token::Symbol;
 use crate::{Dialect, TextRange, parse};
 
@@ -60,17 +60,22 @@ fn scope() -> impl Strategy<Value = AttributeScope> {
     ])
 }
 
+/// Whose fields may be read besides the span's own.
+fn subject() -> impl Strategy<Value = Subject> {
+    prop::sample::select(vec![Subject::Parent, Subject::Root])
+}
+
 fn field() -> impl Strategy<Value = Field> {
     let intrinsics: Vec<Intrinsic> =
         BARE_INTRINSICS.into_iter().chain(SCOPED_INTRINSICS.iter().map(|entry| entry.2)).collect();
     prop_oneof![
         4 => (scope(), text()).prop_map(|(scope, key)| Field::attribute(scope, key)),
         3 => prop::sample::select(intrinsics).prop_map(Field::intrinsic),
-        1 => prop::sample::select(PARENT_INTRINSICS.to_vec())
-            .prop_map(|intrinsic| Field { of_parent: true, name: FieldName::Intrinsic(intrinsic) }),
-        1 => (prop::sample::select(vec![AttributeScope::Unscoped, AttributeScope::Span, AttributeScope::Resource]), text())
-            .prop_map(|(scope, key)| Field { of_parent: true, name: FieldName::Attribute { scope, key } }),
-        1 => Just(Field { of_parent: false, name: FieldName::Parent }),
+        1 => (subject(), prop::sample::select(SUBJECT_INTRINSICS.to_vec()))
+            .prop_map(|(of, intrinsic)| Field { of, name: FieldName::Intrinsic(intrinsic) }),
+        1 => (subject(), prop::sample::select(vec![AttributeScope::Unscoped, AttributeScope::Span, AttributeScope::Resource]), text())
+            .prop_map(|(of, scope, key)| Field { of, name: FieldName::Attribute { scope, key } }),
+        1 => Just(Field { of: Subject::Itself, name: FieldName::Parent }),
     ]
 }
 
@@ -95,6 +100,7 @@ fn field_expr() -> impl Strategy<Value = Located<FieldExpr>> {
 
 fn aggregate() -> impl Strategy<Value = Aggregate> {
     let of = prop::sample::select(vec![
+        AggregateFunction::CountDistinct,
         AggregateFunction::Avg,
         AggregateFunction::Max,
         AggregateFunction::Min,
@@ -161,8 +167,16 @@ fn spanset(pipeline: BoxedStrategy<Pipeline>) -> BoxedStrategy<SpansetExpr> {
     .prop_map(located);
     let ops: Vec<SpansetOp> = Symbol::ALL.iter().copied().filter_map(SpansetOp::of).collect();
     leaf.prop_recursive(3, 6, 2, move |inner| {
-        (inner.clone(), prop::sample::select(ops.clone()), inner)
-            .prop_map(|(left, op, right)| join(left, op, right))
+        let not = inner.clone().prop_map(|expr| located(SpansetExpr::Not(Box::new(expr))));
+        let operation = (inner.clone(), prop::sample::select(ops.clone()), inner).prop_map(
+            |(left, op, right)| {
+                let is_not = |expr: &Located<_>| matches!(expr.node, SpansetExpr::Not(_));
+                // Structure relates spans, and these have none of their own.
+                let op = if is_not(&left) || is_not(&right) { SpansetOp::And } else { op };
+                join(left, op, right)
+            },
+        );
+        prop_oneof![1 => not, 6 => operation]
     })
     .prop_map(|expr| expr.node)
     .boxed()
@@ -277,14 +291,26 @@ fn metrics() -> impl Strategy<Value = Located<MetricsExpr>> {
     })
 }
 
+fn arrangement() -> impl Strategy<Value = Arrangement> {
+    let by = prop_oneof![
+        3 => field_expr().prop_map(OrderBy::Span),
+        1 => aggregate().prop_map(|aggregate| OrderBy::Spanset(located(aggregate))),
+    ];
+    let key = (by, any::<bool>()).prop_map(|(by, descending)| located(OrderKey { by, descending }));
+    let limit = (0..i64::MAX).prop_map(located);
+    (prop::collection::vec(key, 0..3), prop::option::of(limit))
+        .prop_map(|(order_by, limit)| Arrangement { order_by, limit })
+}
+
 fn query() -> impl Strategy<Value = Query> {
     let body = prop_oneof![
-        2 => pipeline().prop_map(Body::Search),
+        2 => (pipeline(), arrangement())
+            .prop_map(|(pipeline, arrangement)| (Body::Search(pipeline), arrangement)),
         1 => (metrics(), prop::collection::vec(second_stage(), 0..2)).prop_map(|(mut expr, more)| {
             if let MetricsExpr::Math { second, .. } = &mut expr.node {
                 *second = more;
             }
-            Body::Metrics(expr)
+            (Body::Metrics(expr), Arrangement::default())
         }),
     ];
     let value = literal().prop_filter("hints have no sign", |value| match value {
@@ -293,10 +319,11 @@ fn query() -> impl Strategy<Value = Query> {
         Static::Duration(nanos) => *nanos >= 0,
         _ => true,
     });
-    let hint = ("[a-z]{1,3}_x", value)
-        .prop_map(|(name, value)| Hint { name: located(name), value: located(value) });
-    (body, prop::collection::vec(hint, 0..2)).prop_map(|(body, hints)| {
-        let mut query = Query { body, hints };
+    let name = prop_oneof![Just("limit".to_owned()), "[a-z]{1,3}_x"];
+    let hint =
+        (name, value).prop_map(|(name, value)| Hint { name: located(name), value: located(value) });
+    (body, prop::collection::vec(hint, 0..2)).prop_map(|((body, arrangement), hints)| {
+        let mut query = Query { body, arrangement, hints };
         fold::query(&mut query, Powers::Exact);
         query
     })

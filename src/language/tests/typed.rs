@@ -2,8 +2,8 @@
 
 use crate::ir::{
     AggregateFunction, Arithmetic, AttributeScope, Comparison, Field, FieldExpr, FieldName, Hints,
-    Intrinsic, MetricsExpr, MetricsFunction, Relation, ScalarExpr, SecondStage, SpansetExpr,
-    SpansetOp, Stage, Static, Status, StructuralMode,
+    Intrinsic, MetricsExpr, MetricsFunction, OrderBy, Relation, ScalarExpr, SecondStage,
+    SpansetExpr, SpansetOp, Stage, Static, Status, StructuralMode, Subject,
 };
 use crate::{Dialect, TypedQuery, compile};
 
@@ -98,6 +98,49 @@ fn ids_are_compared_in_the_form_in_which_they_are_stored() {
 }
 
 #[test]
+fn orders_and_limits_are_the_querys_own() {
+    let query =
+        typed("{ .a } | order_by(traceDuration desc, count_distinct(.b), .c + 1 asc) | limit(5)");
+    let Stage::Spanset(SpansetExpr::Filter(_)) = &query.pipeline.stages[0] else { panic!() };
+    assert_eq!(query.pipeline.stages.len(), 1);
+    assert_eq!(query.limit, Some(5));
+    let keys: Vec<bool> = query.order_by.iter().map(|key| key.descending).collect();
+    assert_eq!(keys, [true, false, false]);
+    assert_eq!(
+        query.order_by[0].by,
+        OrderBy::Span(FieldExpr::Field(Field::intrinsic(Intrinsic::TraceDuration)))
+    );
+    let OrderBy::Spanset(aggregate) = &query.order_by[1].by else { panic!("{query:?}") };
+    assert_eq!(aggregate.function, AggregateFunction::CountDistinct);
+    assert_eq!(
+        query.canonical,
+        "{ .a }|order_by(traceDuration desc, count_distinct(.b), .c + 1)|limit(5)"
+    );
+    assert_eq!((typed("{ }").order_by, typed("{ }").limit), (Vec::new(), None));
+}
+
+#[test]
+fn not_binds_as_in_sql() {
+    let canonical = |text: &str| typed(text).canonical;
+    assert_eq!(canonical("not {.a} && {.b}"), "(not ({ .a })) && ({ .b })");
+    assert_eq!(canonical("not {.a} >> {.b} || {.c}"), "(not (({ .a }) >> ({ .b }))) || ({ .c })");
+    assert_eq!(canonical("{.a} && not not {.b}"), "({ .a }) && (not (not ({ .b })))");
+    assert_eq!(canonical("not ({.a} | count() > 2)"), "not ({ .a }|(count()) > 2)");
+    assert_eq!(canonical("{.a} | not {.b}"), "{ .a }|not ({ .b })");
+}
+
+#[test]
+fn words_of_extensions_still_name_hints() {
+    for dialect in [Dialect::Default, Dialect::Tempo] {
+        for word in ["limit", "not", "gap", "order_by", "asc", "root"] {
+            let text = format!("{{ }} with ({word}=1)");
+            let query = compile(&text, dialect).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            assert_eq!(query.hints.all, [(word.to_owned(), Static::Int(1))]);
+        }
+    }
+}
+
+#[test]
 fn the_parent_is_read_through_its_fields() {
     let field = |text: &str| match filter(text) {
         FieldExpr::Compare { left, .. } | FieldExpr::Missing(left) | FieldExpr::Exists(left) => {
@@ -108,9 +151,10 @@ fn the_parent_is_read_through_its_fields() {
         }
         other => panic!("{other:?}"),
     };
-    let intrinsic = |intrinsic| Field { of_parent: true, name: FieldName::Intrinsic(intrinsic) };
+    let intrinsic =
+        |intrinsic| Field { of: Subject::Parent, name: FieldName::Intrinsic(intrinsic) };
     let attribute = |scope, key: &str| Field {
-        of_parent: true,
+        of: Subject::Parent,
         name: FieldName::Attribute { scope, key: key.to_owned() },
     };
     assert_eq!(field("{ parent.duration > 300ms }"), intrinsic(Intrinsic::Duration));
@@ -126,12 +170,21 @@ fn the_parent_is_read_through_its_fields() {
     assert_eq!(field("{ parent.a = 1 }"), attribute(AttributeScope::Unscoped, "a"));
     assert_eq!(field("{ parent.resource.a = 1 }"), attribute(AttributeScope::Resource, "a"));
     assert_eq!(field("{ parent.event.a = 1 }"), attribute(AttributeScope::Unscoped, "event.a"));
-    assert_eq!(field("{ parent = nil }"), Field { of_parent: false, name: FieldName::Parent });
+    assert_eq!(field("{ parent = nil }"), Field { of: Subject::Itself, name: FieldName::Parent });
     // The parent's intrinsics are missing where there is no parent.
     assert_eq!(field("{ parent.name = nil }"), intrinsic(Intrinsic::Name));
     assert!(filter("{ parent.a = 1 }").mentions_parent());
     assert!(filter("{ parent != nil }").mentions_parent());
     assert!(!filter("{ .a = 1 }").mentions_parent());
+    let root = |name| Field { of: Subject::Root, name };
+    assert_eq!(field("{ root.duration > 300ms }"), root(FieldName::Intrinsic(Intrinsic::Duration)));
+    let attribute = |scope, key: &str| FieldName::Attribute { scope, key: key.to_owned() };
+    assert_eq!(
+        field("{ root.resource.service.name = nil }"),
+        root(attribute(AttributeScope::Resource, "service.name"))
+    );
+    assert_eq!(field("{ root.\"name\" = `x` }"), root(attribute(AttributeScope::Unscoped, "name")));
+    assert!(!filter("{ root.a = 1 }").mentions_parent());
 }
 
 #[test]

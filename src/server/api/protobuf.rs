@@ -436,8 +436,10 @@ mod tests {
             }],
             ..Default::default()
         };
-        let response =
-            search_response(&SearchAnswer { traces: vec![trace] }, &QueryStats::default());
+        let response = search_response(
+            &SearchAnswer { traces: vec![trace], next: None },
+            &QueryStats::default(),
+        );
         let bytes = response.encode_to_vec();
         let back = SearchResponse::decode(bytes.as_slice()).unwrap();
         assert_eq!(back, response);

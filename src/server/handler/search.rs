@@ -1,6 +1,7 @@
 //! `/api/search`: by query, or the older way by tags.
 
-use traceql_engine::{Outcome, QueryOptions, search::SearchAnswer};
+use traceql_engine::search::{Cursor, SearchAnswer};
+use traceql_engine::{Outcome, QueryOptions};
 
 use super::{Asked, Context};
 use crate::api::{json, protobuf};
@@ -12,7 +13,7 @@ impl Context {
     pub(super) async fn search(&self, asked: &Asked) -> Result<Reply> {
         let parameters = &asked.parameters;
         let limits = &self.options.limits;
-        let limit = parameters.limit(limits.max_traces)?.unwrap_or(limits.default_traces);
+        let asked_limit = parameters.limit(limits.max_traces)?;
         let spans_per_spanset = parameters
             .spans_per_spanset(limits.max_spans_per_spanset)?
             .unwrap_or(limits.default_spans_per_spanset);
@@ -39,12 +40,24 @@ impl Context {
                 (self.compile_own(&tags.query())?, true)
             }
         };
-        let options = QueryOptions { limit, spans_per_spanset, ..self.query_options(Some(range)) };
+        // A limit that nobody asked for does not lower that of the query; the largest allowed does.
+        let by_default = match query.limit {
+            Some(_) => limits.max_traces.unwrap_or(0),
+            None => limits.default_traces,
+        };
+        let limit = asked_limit.unwrap_or(by_default);
+        let page = page(parameters.get("after"))?;
+        let after = page.clone().flatten();
+        let options =
+            QueryOptions { limit, after, spans_per_spanset, ..self.query_options(Some(range)) };
         let outcome = match asked.tenants.as_slice() {
             [] => Outcome::default(),
             tenants => self.engine.search(&self.source, tenants, &query, &options).await?,
         };
         let mut outcome = self.whole(outcome)?;
+        if page.is_none() {
+            outcome.answer.next = None;
+        }
         if is_by_tags {
             strip(&mut outcome.answer);
         }
@@ -53,6 +66,22 @@ impl Context {
             Form::Protobuf => Reply::protobuf(&protobuf::search_response(answer, stats)),
             Form::Json | Form::Llm => Reply::json(json::search_response(answer, stats)),
         })
+    }
+}
+
+/// What `after` asks for, an extension: the page behind a cursor, or with `start` the first one. `None`
+/// asks for no pages, and so for no cursor, which Tempo's clients do not know.
+fn page(after: Option<&str>) -> Result<Option<Option<Cursor>>> {
+    match after {
+        None => Ok(None),
+        Some("start") => Ok(Some(None)),
+        Some(text) => match text.parse() {
+            Ok(cursor) => Ok(Some(Some(cursor))),
+            Err(error) => {
+                let hint = "give the `cursor` of the page before, or `start`";
+                Err(BadRequest::new(format!("invalid after: {error}: {hint}")).into())
+            }
+        },
     }
 }
 

@@ -221,6 +221,7 @@ fn known_values(field: &Field) -> Option<Outcome<Vec<TypedTagValue>>> {
             Some(Outcome::just(&words.map(|word| word.to_string())))
         }
         Intrinsic::Duration
+        | Intrinsic::Gap
         | Intrinsic::TraceDuration
         | Intrinsic::EventTimeSinceStart
         | Intrinsic::SpanId

@@ -7,7 +7,8 @@
 //! - `resource.service.name` is never nil (5.2). A value that is not a string stays generic and so
 //!   counts before strings, of which the last counts; without a visible value it reads `""`.
 //! - `span:parentID` of a span without parent is nil, except that `= "0000000000000000"` holds (1.6).
-//! - `= nil` on a field of the parent holds for a span without a parent.
+//! - `= nil` on a field of the parent (the root) holds for a span without a parent (a trace without a
+//!   root), and on `span:gap` for a span without a parent.
 //! - A literal compared by `=` or `!=` with an id is lower-cased; for trace ids it loses leading
 //!   zeros, for span ids it is filled up with them; ordering and regular expressions see it as written (section 11, "normalise").
 
@@ -19,7 +20,7 @@ use traceql_blocks::model::{AttributeValue, Event, KeyValue, Link, Span};
 use traceql_engine::search::Value;
 use traceql_language::analyze::ir::{
     AttributeScope, Comparison, Field, FieldExpr, FieldName, Intrinsic, Kind, Pattern, Static,
-    Status,
+    Status, Subject,
 };
 
 use super::forest::Forest;
@@ -291,16 +292,21 @@ fn missing(place: Place<'_>, operand: &FieldExpr) -> bool {
     }
 }
 
-/// The span a field is read from: the span itself or, with `parent.`, its parent (section 11).
+/// The span a field is read from: the span itself, with `parent.` its parent (section 11), with `root.`
+/// the span that names the trace (`grammar/extensions.md`).
 fn subject(place: Place<'_>, field: &Field) -> Option<usize> {
-    if field.of_parent { place.forest.parent(place.span) } else { Some(place.span) }
+    match field.of {
+        Subject::Itself => Some(place.span),
+        Subject::Parent => place.forest.parent(place.span),
+        Subject::Root => place.forest.naming_root(),
+    }
 }
 
 /// 5.3 and 1.6: what a field holds at a place.
 pub(crate) fn read(place: Place<'_>, field: &Field) -> Found {
     let Some(span) = subject(place, field) else { return Found::Absent };
     // The chosen event is one of the span's own; of a parent's events the first is read.
-    let reading = if field.of_parent { Reading::First } else { place.reading };
+    let reading = if field.is_own() { place.reading } else { Reading::First };
     let place = Place { span, reading, ..place };
     match &field.name {
         FieldName::Parent => Found::Invisible,
@@ -394,6 +400,10 @@ fn read_intrinsic(place: Place<'_>, intrinsic: Intrinsic) -> Found {
         Intrinsic::SpanId => Value::String(span_id_text(&span.span_id)),
         Intrinsic::SpanParentId if forest.is_root(place.span) => return Found::Absent,
         Intrinsic::SpanParentId => Value::String(span_id_text(&span.parent_span_id)),
+        Intrinsic::Gap => match forest.gap_nanos(place.span) {
+            Some(nanos) => Value::Duration(nanos),
+            None => return Found::Absent,
+        },
         Intrinsic::SpanChildCount => int(forest.child_count(place.span)),
         Intrinsic::TraceDuration => Value::Duration(forest.duration_nanos().cast_signed()),
         Intrinsic::RootName => Value::String(forest.root_name()),

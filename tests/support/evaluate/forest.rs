@@ -133,6 +133,20 @@ impl<'t> Forest<'t> {
         self.children(span).len()
     }
 
+    /// `grammar/extensions.md`, `span:gap`: from the latest of the parent's start and the ends of the
+    /// siblings that started earlier to the span's own start, not below zero; none without a parent.
+    pub(crate) fn gap_nanos(&self, span: usize) -> Option<i64> {
+        let parent = self.parent(span)?;
+        let start = |span: usize| self.spans[span].span.start_unix_nanos;
+        let busy_until = self
+            .children(parent)
+            .into_iter()
+            .filter(|&sibling| start(sibling) < start(span))
+            .map(|sibling| self.spans[sibling].span.end_unix_nanos)
+            .fold(start(parent), u64::max);
+        Some(i64::try_from(start(span).saturating_sub(busy_until)).unwrap_or(i64::MAX))
+    }
+
     /// 7.2 rule 4: numbers a span and what hangs below it, depth first in storage order.
     fn number(&mut self, span: usize, parent: i64, counter: &mut i64) {
         let left = *counter;

@@ -4,7 +4,7 @@
 //! - Of several events or links whose value a comparison on it holds for, the last is shown; with
 //!   no comparison limiting it, the last that has the field ("if several were fetched the last one
 //!   is shown"). `by` and aggregates read the first; see `fields`.
-//! - A field of the parent is listed by its name without `parent.`, which is a scope like others;
+//! - A field of the parent (the root) is listed by its name without `parent.`, a scope like others;
 //!   the parent itself, when `= nil` holds, as `parent` with the text `nil`. The parent's duration,
 //!   name and so on stand nowhere else in the result and so are listed.
 //! - `span:parentID = "0000000000000000"` lists that text.
@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use traceql_blocks::model::Span;
 use traceql_engine::search::{ResultAttribute, Value};
 use traceql_language::analyze::ir::{
-    AttributeScope, Comparison, Field, FieldExpr, FieldName, Intrinsic, Pattern, Pipeline,
-    ScalarExpr, SpansetExpr, Stage, Static,
+    AttributeScope, Comparison, Field, FieldExpr, FieldName, Intrinsic, OrderBy, Pattern, Pipeline,
+    ScalarExpr, SpansetExpr, Stage, Static, TypedQuery,
 };
 
 use super::fields::{self, Place, Reading};
@@ -51,9 +51,17 @@ enum Limit {
 
 impl Mentions {
     /// Walks the whole query.
-    pub(crate) fn of(pipeline: &Pipeline) -> Self {
+    pub(crate) fn of(query: &TypedQuery) -> Self {
         let mut mentions = Self::default();
-        mentions.pipeline(pipeline);
+        mentions.pipeline(&query.pipeline);
+        for key in &query.order_by {
+            match &key.by {
+                OrderBy::Span(expression) => mentions.expression(expression),
+                OrderBy::Spanset(aggregate) => {
+                    aggregate.operand.iter().for_each(|operand| mentions.expression(operand));
+                }
+            }
+        }
         mentions
     }
 
@@ -109,6 +117,7 @@ impl Mentions {
                 self.spanset(left);
                 self.spanset(right);
             }
+            SpansetExpr::Not(operand) => self.spanset(operand),
         }
     }
 
@@ -197,7 +206,7 @@ fn listed_key(field: &Field) -> Option<String> {
             | Intrinsic::RootServiceName
             | Intrinsic::TraceId
             | Intrinsic::SpanId,
-        ) if !field.of_parent => return None,
+        ) if field.is_own() => return None,
         FieldName::Intrinsic(intrinsic) => intrinsic.name().to_owned(),
     })
 }
@@ -226,13 +235,13 @@ fn readings_of<'t>(span: &'t Span, field: &Field) -> Vec<Reading<'t>> {
     match field.name {
         FieldName::Attribute { scope: AttributeScope::Event, .. }
         | FieldName::Intrinsic(Intrinsic::EventName | Intrinsic::EventTimeSinceStart)
-            if !span.events.is_empty() && !field.of_parent =>
+            if !span.events.is_empty() && field.is_own() =>
         {
             span.events.iter().map(|event| Reading::One(Some(event), None)).collect()
         }
         FieldName::Attribute { scope: AttributeScope::Link, .. }
         | FieldName::Intrinsic(Intrinsic::LinkSpanId | Intrinsic::LinkTraceId)
-            if !span.links.is_empty() && !field.of_parent =>
+            if !span.links.is_empty() && field.is_own() =>
         {
             span.links.iter().map(|link| Reading::One(None, Some(link))).collect()
         }

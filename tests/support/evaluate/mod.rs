@@ -18,8 +18,10 @@ mod fields;
 mod forest;
 mod listing;
 pub(crate) mod metrics;
+mod order;
 mod values;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -62,18 +64,30 @@ pub(crate) fn search(
     traces: &[Trace],
     query: &TypedQuery,
 ) -> Result<Vec<TraceResult>, NeedsCoalesce> {
-    let mentions = Mentions::of(&query.pipeline);
+    let mentions = Mentions::of(query);
     let mut results = Vec::new();
     for trace in traces {
         let forest = Forest::new(trace);
         let all = Spanset { spans: (0..forest.spans.len()).collect(), values: Vec::new() };
-        let spansets = run(&forest, &query.pipeline, vec![all])?;
+        let mut spansets = run(&forest, &query.pipeline, vec![all])?;
         if !spansets.is_empty() {
-            results.push(trace_result(&forest, &spansets, &mentions));
+            let key = order::sort(&forest, &query.order_by, &mut spansets);
+            results.push((key, trace_result(&forest, &spansets, &mentions)));
         }
     }
-    results.sort_by_key(|result| (std::cmp::Reverse(result.start_unix_nanos), result.trace_id));
-    Ok(results)
+    results.sort_by(|(left_key, left), (right_key, right)| {
+        let place = |result: &TraceResult| (Reverse(result.start_unix_nanos), result.trace_id);
+        match query.order_by.is_empty() {
+            true => place(left).cmp(&place(right)),
+            false => order::compare(&query.order_by, left_key, right_key)
+                .then_with(|| left.trace_id.cmp(&right.trace_id)),
+        }
+    });
+    // Without an order of its own, which traces come first depends on blocks, of which nothing is known.
+    if let Some(limit) = query.limit.filter(|_| !query.order_by.is_empty()) {
+        results.truncate(usize::try_from(limit).expect("limits of tests are small"));
+    }
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// 7.1: maps a list of spansets to a list of spansets, stage by stage. Empty ones never survive.
@@ -139,31 +153,51 @@ fn operand(
             let input = Spanset { spans: input.to_vec(), values: Vec::new() };
             run(forest, pipeline, vec![input])?.into_iter().map(|set| set.spans).collect()
         }
-        SpansetExpr::Operation { left, op, right } => {
+        SpansetExpr::Operation { left, op: SpansetOp::Structural { relation, mode }, right } => {
             let left = operand(forest, left, input)?;
             let right = operand(forest, right, input)?;
-            vec![operation(forest, &left, *op, &right)?]
+            if left.len() > 1 || right.len() > 1 {
+                return Err(NeedsCoalesce);
+            }
+            vec![structural(forest, &union(&left), *relation, *mode, &union(&right))]
+        }
+        // `grammar/extensions.md`: where it holds without naming spans, all of the input stand.
+        SpansetExpr::Operation { .. } | SpansetExpr::Not(_) => {
+            match judge(forest, expression, input)? {
+                (false, _) => Vec::new(),
+                (true, spans) if spans.is_empty() => vec![input.to_vec()],
+                (true, spans) => vec![spans],
+            }
         }
     };
     Ok(spansets.into_iter().filter(|spans| !spans.is_empty()).collect())
 }
 
-/// 7.3, the table.
-fn operation(
+/// 7.3, the table, and `grammar/extensions.md` on `not`: whether an expression holds for the trace, and
+/// the spans it names if it does. `not` looks at the whole trace and names none.
+fn judge(
     forest: &Forest<'_>,
-    left: &[Vec<usize>],
-    op: SpansetOp,
-    right: &[Vec<usize>],
-) -> Result<Vec<usize>, NeedsCoalesce> {
-    let both = || union(&[union(left), union(right)]);
-    match op {
-        SpansetOp::And if left.is_empty() || right.is_empty() => Ok(Vec::new()),
-        SpansetOp::And | SpansetOp::Or => Ok(both()),
-        SpansetOp::Structural { relation, mode } => {
-            if left.len() > 1 || right.len() > 1 {
-                return Err(NeedsCoalesce);
-            }
-            Ok(structural(forest, &union(left), relation, mode, &union(right)))
+    expression: &SpansetExpr,
+    input: &[usize],
+) -> Result<(bool, Vec<usize>), NeedsCoalesce> {
+    match expression {
+        SpansetExpr::Not(negated) => {
+            let all: Vec<usize> = (0..forest.spans.len()).collect();
+            let (holds, _) = judge(forest, negated, &all)?;
+            Ok((!holds, Vec::new()))
+        }
+        SpansetExpr::Operation { left, op: op @ (SpansetOp::And | SpansetOp::Or), right } => {
+            let (left_holds, left) = judge(forest, left, input)?;
+            let (right_holds, right) = judge(forest, right, input)?;
+            let holds = match op {
+                SpansetOp::And => left_holds && right_holds,
+                _ => left_holds || right_holds,
+            };
+            Ok((holds, if holds { union(&[left, right]) } else { Vec::new() }))
+        }
+        other => {
+            let spans = union(&operand(forest, other, input)?);
+            Ok((!spans.is_empty(), spans))
         }
     }
 }
@@ -278,21 +312,34 @@ fn scalar(
 /// 7.4 and section 11, aggregates: only numbers count; without any the result is nil.
 fn aggregate(forest: &Forest<'_>, aggregate: &Aggregate, spans: &[usize]) -> Value {
     let Some(operand) = &aggregate.operand else { return fields::int(spans.len()) };
-    let values: Vec<Value> = spans
-        .iter()
-        .map(|&span| fields::evaluate(Place { forest, span, reading: Reading::First }, operand))
-        .filter(|value| number(value).is_some())
-        .collect();
+    let evaluate =
+        |&span: &usize| fields::evaluate(Place { forest, span, reading: Reading::First }, operand);
+    let values: Vec<Value> = spans.iter().map(evaluate).collect();
+    if aggregate.function == AggregateFunction::CountDistinct {
+        return distinct(&values);
+    }
+    let values: Vec<Value> = values.into_iter().filter(|value| number(value).is_some()).collect();
     if values.is_empty() {
         return Value::Nil;
     }
     match aggregate.function {
-        AggregateFunction::Count => fields::int(values.len()),
+        AggregateFunction::Count | AggregateFunction::CountDistinct => fields::int(values.len()),
         AggregateFunction::Sum => sum(&values),
         AggregateFunction::Avg => average(&values),
         AggregateFunction::Max => extreme(&values, Comparison::Greater),
         AggregateFunction::Min => extreme(&values, Comparison::Less),
     }
+}
+
+/// `grammar/extensions.md`, `count_distinct`: values that `by` would tell apart; nil is none.
+fn distinct(values: &[Value]) -> Value {
+    let mut seen: Vec<&Value> = Vec::new();
+    for value in values.iter().filter(|value| **value != Value::Nil) {
+        if !seen.iter().any(|other| values::same_group(other, value)) {
+            seen.push(value);
+        }
+    }
+    fields::int(seen.len())
 }
 
 /// 7.4 and section 11: numbers of one type keep it; mixed numbers add up as doubles.

@@ -7,7 +7,7 @@
 //! [`Precision`] keeps account.
 
 use super::super::evaluate::metrics::When;
-use super::queries::{attribute, attribute_text, filter, intrinsic, query};
+use super::queries::{self, attribute, attribute_text, filter, intrinsic};
 use super::vocabulary::Vocabulary;
 use super::{Dice, NANOS};
 
@@ -170,8 +170,8 @@ fn pipeline(dice: &mut Dice, words: &Vocabulary) -> String {
         0..4 => "{ }".to_owned(),
         4 | 5 => filter(dice, words),
         6 if dice.once_in(8) => "{ false }".to_owned(),
-        6 if dice.once_in(2) => format!("({})", query(dice, words)),
-        _ => query(dice, words),
+        6 if dice.once_in(2) => format!("({})", queries::pipeline(dice, words)),
+        _ => queries::pipeline(dice, words),
     }
 }
 

@@ -20,11 +20,20 @@ const SCOPES: &[&str] = &[
     "parent.",
     "parent.span.",
     "parent.resource.",
+    "root.",
+    "root.span.",
+    "root.resource.",
 ];
 
 /// Intrinsics by type.
-const DURATIONS: &[&str] =
-    &["duration", "span:duration", "traceDuration", "trace:duration", "event:timeSinceStart"];
+const DURATIONS: &[&str] = &[
+    "duration",
+    "span:duration",
+    "traceDuration",
+    "trace:duration",
+    "event:timeSinceStart",
+    "span:gap",
+];
 const TEXTS: &[&str] = &[
     "name",
     "span:name",
@@ -46,12 +55,38 @@ const STRUCTURAL: &[&str] =
     &[">", ">>", "<", "<<", "~", "!>", "!>>", "!<", "!<<", "!~", "&>", "&>>", "&<", "&<<", "&~"];
 const PATTERNS: &[&str] = &["x.*", ".", ".*", "GET|POST", "", "[0-9]+", "(?i)get", ".*break"];
 
-/// A search over traces with the given vocabulary.
+/// A search over traces with the given vocabulary, sometimes in an order of its own. A limit stands only
+/// where the order is the query's: else it is that of blocks.
 pub(crate) fn query(dice: &mut Dice, words: &Vocabulary) -> String {
+    let pipeline = pipeline(dice, words);
+    if !dice.once_in(4) {
+        return pipeline;
+    }
+    let keys: Vec<String> = (0..=dice.below(2)).map(|_| order_key(dice, words)).collect();
+    let ordered = format!("{pipeline} | order_by({})", keys.join(", "));
+    if dice.once_in(3) { format!("{ordered} | limit({})", 1 + dice.below(6)) } else { ordered }
+}
+
+/// A key of `order_by`.
+fn order_key(dice: &mut Dice, words: &Vocabulary) -> String {
+    let key = match dice.below(7) {
+        0 => aggregate(dice, words),
+        1 => numeric(dice, words),
+        2 => condition(dice, words, 1),
+        3 => intrinsic(dice),
+        4 => dice.word(DURATIONS).to_owned(),
+        _ => attribute(dice, words),
+    };
+    format!("{key}{}", dice.word(&["", " asc", " desc", " desc"]))
+}
+
+/// Stages that select spans.
+pub(super) fn pipeline(dice: &mut Dice, words: &Vocabulary) -> String {
     let mut stages = vec![match dice.below(8) {
         0 => by(dice, words),
         1 => select(dice, words),
         2 => scalar_filter(dice, words),
+        3 => verdict(dice, words, 2),
         _ => spanset(dice, words, 2),
     }];
     let mut grouped = stages[0].starts_with("by");
@@ -61,11 +96,31 @@ pub(crate) fn query(dice: &mut Dice, words: &Vocabulary) -> String {
             1 => select(dice, words),
             2 | 3 => scalar_filter(dice, words),
             4 if grouped => "coalesce()".to_owned(),
+            5 if dice.once_in(2) => verdict(dice, words, 1),
             _ => spanset(dice, words, 1),
         });
         grouped |= stages.last().is_some_and(|stage| stage.starts_with("by"));
     }
     stages.join(" | ")
+}
+
+/// A spanset expression with `not` in it, which structural operators do not take.
+fn verdict(dice: &mut Dice, words: &Vocabulary, depth: usize) -> String {
+    let below = depth.saturating_sub(1);
+    let not = format!("not ({})", operand(dice, words, below));
+    if depth == 0 || dice.once_in(4) {
+        return not;
+    }
+    let other = match dice.below(3) {
+        0 => verdict(dice, words, below),
+        _ => format!("({})", operand(dice, words, below)),
+    };
+    match dice.below(5) {
+        0 => format!("{other} || {not}"),
+        1 => format!("{not} && {other}"),
+        2 => format!("not ({other} && {not})"),
+        _ => format!("{other} && {not}"),
+    }
 }
 
 /// A filter, or operands in parentheses around an operator.
@@ -143,12 +198,22 @@ fn scalar_filter(dice: &mut Dice, words: &Vocabulary) -> String {
 /// An aggregate of anything numeric.
 fn aggregate(dice: &mut Dice, words: &Vocabulary) -> String {
     let function = dice.word(&["avg", "max", "min", "sum"]);
-    match dice.below(8) {
+    match dice.below(9) {
         0 => "count()".to_owned(),
+        8 => format!("count_distinct({})", distinct_of(dice, words)),
         1 => duration_aggregate(dice),
         2 => format!("{function}({})", numeric(dice, words)),
         3 => format!("{function}({})", dice.word(COUNTS)),
         _ => format!("{function}({})", attribute(dice, words)),
+    }
+}
+
+/// What is told apart and counted.
+fn distinct_of(dice: &mut Dice, words: &Vocabulary) -> String {
+    match dice.below(4) {
+        0 => intrinsic(dice),
+        1 => condition(dice, words, 1),
+        _ => attribute(dice, words),
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
             }],
             ..TraceResult::default()
         };
-        SearchAnswer { traces: ids.iter().map(trace).collect() }
+        SearchAnswer { traces: ids.iter().map(trace).collect(), next: None }
     }
 
     fn messages(expect: &Expect, ids: &[u8]) -> Vec<String> {

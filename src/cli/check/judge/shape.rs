@@ -237,8 +237,10 @@ root (client)
             duration_nanos: duration,
             ..TraceResult::default()
         };
-        let answer =
-            SearchAnswer { traces: vec![trace(3, 30, 5), trace(1, 10, 9), trace(2, 20, 9)] };
+        let answer = SearchAnswer {
+            traces: vec![trace(3, 30, 5), trace(1, 10, 9), trace(2, 20, 9)],
+            next: None,
+        };
         let picked = |how| pick(&answer, how).unwrap().0[15];
         assert_eq!(picked(Pick::Slowest), 1);
         assert_eq!(picked(Pick::Fastest), 3);

@@ -75,6 +75,10 @@ fn format(world: &World, args: &QueryArgs) -> Result<QueryFormat> {
 
 /// An option that does nothing would be taken for one that did.
 fn refuse_options_of_searches(args: &QueryArgs) -> Result<()> {
+    if args.page.after.is_some() {
+        return Err(Error::usage("--after is for searches, and this query computes metrics")
+            .hint("an answer of series has no pages"));
+    }
     if args.limit.is_some() {
         return Err(Error::usage("--limit is for searches, and this query computes metrics")
             .hint("`| topk(5)` keeps the five largest series of each step"));

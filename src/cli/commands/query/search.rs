@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use traceql_engine::search::{Gathered, SearchAnswer};
+use traceql_engine::search::{Cursor, Gathered, SearchAnswer};
 use traceql_engine::{Outcome, QueryOptions, QueryStats};
 use traceql_language::TypedQuery;
 
@@ -18,15 +18,19 @@ use crate::units::plural;
 pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<Success> {
     let format = world.output(args.output.of_rows().ok_or_else(|| for_metrics(args.output))?);
     refuse_options_of_metrics(args)?;
-    let query_wants_newest = query.hints.most_recent;
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     let defaults = QueryOptions::default();
-    let limit = args.limit.unwrap_or(defaults.limit);
-    asking.options.limit = limit;
+    // A limit that nobody asked for does not lower that of the query.
+    let by_default = if query.limit.is_some() { 0 } else { defaults.limit };
+    asking.options.limit = args.limit.unwrap_or(by_default);
+    asking.options.after = args.page.cursor();
+    let limit = asking.options.limit_of(&query);
+    let order = Order::of(&query);
+    let wants_pages = args.page.after.is_some();
     asking.options.spans_per_spanset = args.spans_per_spanset.unwrap_or(defaults.spans_per_spanset);
 
     // What is found is held here alone, so that it can be shown if the search does not come to its end.
-    let found = Arc::new(Mutex::new(Some(Gathered::within(asking.options.memory_bytes))));
+    let found = Arc::new(Mutex::new(Some(Gathered::of(&query, asking.options.memory_bytes))));
     let (options, so_far) = (asking.options.clone(), Arc::clone(&found));
     let ended = asking.ask(move |session| async move {
         let keep = |trace| lock(&so_far).as_mut().map_or(Ok(()), |found| found.push(trace));
@@ -34,19 +38,25 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
             .engine
             .search_each(&session.source, &session.tenants, &query, &options, &keep)
             .await?;
-        Ok::<Outcome<()>, Error>(outcome)
+        Ok::<Outcome<Option<Cursor>>, Error>(outcome)
     });
     let answer = || lock(&found).take().map_or_else(SearchAnswer::default, Gathered::into_answer);
 
     let print = |answer: &SearchAnswer, stats: &QueryStats| print(world, answer, stats, format);
     let error = match ended {
         Ended::Done(result) => {
-            let ((), told) = split(result?);
-            let answer = answer();
+            let (next, told) = split(result?);
+            let answer = SearchAnswer { next, ..answer() };
             print(&answer, &told.stats)?;
             let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
             if for_people && limit > 0 && answer.traces.len() == limit {
-                world.terminal.note(&more(limit, query_wants_newest, world.host.is_some()));
+                world.terminal.note(&more(limit, order, world.host.is_some()));
+            }
+            // JSON has it in the answer; at a prompt there is nowhere to write it.
+            let tells_next = for_people || wants_pages && format != OutputFormat::Json;
+            if let Some(next) = answer.next.as_ref().filter(|_| tells_next && world.host.is_none())
+            {
+                world.terminal.note(&format!("the next page: --after {next}"));
             }
             let is_empty = answer.traces.is_empty();
             remember(world, answer);
@@ -121,12 +131,38 @@ fn refuse_options_of_metrics(args: &QueryArgs) -> Result<()> {
     }
 }
 
+/// Which traces of an answer come first.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Found,
+    Newest,
+    /// As the query says; whether it says how many, too.
+    Asked {
+        has_limit: bool,
+    },
+}
+
+impl Order {
+    fn of(query: &TypedQuery) -> Self {
+        let has_limit = query.limit.is_some();
+        match (query.order_by.is_empty(), query.hints.most_recent) {
+            (false, _) => Self::Asked { has_limit },
+            (true, true) => Self::Newest,
+            (true, false) => Self::Found,
+        }
+    }
+}
+
 /// What to know of an answer that ends at its limit: the first traces found are not the newest.
-fn more(limit: usize, newest: bool, is_prompt: bool) -> String {
+fn more(limit: usize, order: Order, is_prompt: bool) -> String {
     let all = if is_prompt { "\\limit 0" } else { "--limit 0" };
-    match newest {
-        true => format!("the newest {limit}; {all} finds all"),
-        false => {
+    match order {
+        Order::Newest => format!("the newest {limit}; {all} finds all"),
+        Order::Asked { has_limit: true } => format!("the first {limit} in the order of the query"),
+        Order::Asked { has_limit: false } => {
+            format!("the first {limit} in the order of the query; {all} finds all")
+        }
+        Order::Found => {
             format!("the first {limit}; `with (most_recent=true)` finds the newest, {all} all")
         }
     }

@@ -95,7 +95,7 @@ impl Comparer {
         observed.filtered_fields(&mut |field| {
             let of_child = matches!(field_level(field), Level::Event | Level::Link);
             let is_time = field.name == FieldName::Intrinsic(Intrinsic::EventTimeSinceStart);
-            if of_child && !field.of_parent && !is_time && !children.contains(field) {
+            if of_child && field.is_own() && !is_time && !children.contains(field) {
                 children.push(field.clone());
             }
         });

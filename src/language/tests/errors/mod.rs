@@ -83,6 +83,14 @@ fn tempo_names_our_extensions() {
         "({ .a } | count()) > 1 | { .b }",
         "{ } | count() > 2 ^ 2",
         "{ } | count() > minInt",
+        "{ root.name = `x` }",
+        "{ root.span.a = 1 }",
+        "{ span:gap > 1s }",
+        "{ } | count_distinct(name) > 1",
+        "{ .a } && not { .b }",
+        "not ({ .a } | count() > 1)",
+        "{ } | order_by(duration desc)",
+        "{ } | limit(3)",
     ] {
         assert!(compile(text, Dialect::Default).is_ok(), "{text}");
         let error = compile(text, Dialect::Tempo).expect_err(text);

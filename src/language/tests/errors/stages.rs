@@ -147,7 +147,10 @@ fn stages_say_what_they_take() {
         "{ .a } | count(.b) > 1",
         ".b",
         "expected `)`: `count` takes no argument, found `.b`",
-        &["to count spans that have an attribute filter first: `{ .a != nil } | count() > 1`"],
+        &[
+            "to count spans that have an attribute filter first: `{ .a != nil } | count() > 1`",
+            "to count its different values write `count_distinct(…)`",
+        ],
     );
     check("{ .a } | coun() > 1", "coun", "unknown stage `coun`", &["did you mean `count`?"]);
     check(
@@ -355,5 +358,126 @@ fn metrics_say_what_they_take() {
         "",
         "expected `)` to close `sum_over_time`, found the end of the query",
         &[],
+    );
+}
+
+#[test]
+fn what_arranges_an_answer_says_where_it_stands() {
+    check(
+        "{ } | order_by()",
+        ")",
+        "expected a field or an aggregate for `order_by`, found `)`",
+        &["write `order_by(duration desc)`, `order_by(count() desc)`"],
+    );
+    check(
+        "{ } | order_by(duration DESC)",
+        "DESC",
+        "expected `asc`, `desc`, `,` or `)`, found `DESC`",
+        &["did you mean `desc`?"],
+    );
+    check(
+        "{ } | order_by(max(duration) - min(duration))",
+        "-",
+        "expected `asc`, `desc`, `,` or `)`, found `-`",
+        &["an aggregate stands alone here: `order_by(max(duration) desc)`"],
+    );
+    check(
+        "{ } | order_by(1)",
+        "1",
+        "`order_by` needs a field of the span, and this is a constant",
+        &["write `order_by(duration)` or another field"],
+    );
+    check(
+        "order_by(duration)",
+        "order_by",
+        "`order_by` needs a pipeline before it",
+        &["select the spans first: `{ } | order_by(…)`"],
+    );
+    check(
+        "({ } | order_by(duration)) && { }",
+        "order_by",
+        "`order_by` arranges the whole answer, so it cannot stand in parentheses",
+        &["put it at the end of the query"],
+    );
+    check(
+        "{ } | limit(3) | { .a }",
+        "{",
+        "no stage can follow `limit`, which arranges the whole answer",
+        &["put the stage before it"],
+    );
+    check(
+        "{ } | limit(3) | order_by(name)",
+        "order_by",
+        "`order_by` comes before `limit`",
+        &["name all keys in one: `order_by(.a desc, .b) | limit(10)`"],
+    );
+    check(
+        "{ } | order_by(name) | order_by(kind)",
+        "order_by",
+        "there is a second `order_by`",
+        &["name all keys in one: `order_by(.a desc, .b) | limit(10)`"],
+    );
+    check(
+        "{ } | limit(0)",
+        "0",
+        "`limit` keeps at least one trace",
+        &["leave it out to have all that are asked for"],
+    );
+    check(
+        "{ } | limit(-1)",
+        "-",
+        "expected how many traces to keep, found `-`",
+        &["it must be positive"],
+    );
+    check(
+        "{ } | rate() | limit(3)",
+        "limit",
+        "only `topk` and `bottomk` follow a metrics function, found `limit`",
+        &["series are chosen by `topk(…)` and `bottomk(…)`; `order_by` and `limit` arrange traces"],
+    );
+    check(
+        "{ } | order_by(duration desc) with (most_recent=true)",
+        "duration desc",
+        "`order_by` and `with (most_recent=true)` both say which traces come first",
+        &["leave one of them out"],
+    );
+}
+
+#[test]
+fn not_says_what_it_judges() {
+    check(
+        "{ .a } > not { .b }",
+        "not { .b }",
+        "`>` relates spans, and `not` judges whole traces",
+        &[
+            "for spans that lack a related one use a negated operator: `{ … } !>> { … }`",
+            "for traces that lack something write `{ … } && not { … }`",
+        ],
+    );
+    check(
+        "{ } | not count() > 1",
+        "count() > 1",
+        "`not` needs a spanset after it, and this is a comparison of aggregates",
+        &[
+            "put a pipeline in parentheses: `not ({ … } | count() > 1)`; turn a comparison round: `<=` for `>`",
+        ],
+    );
+    check(
+        "{ not .a }",
+        "not",
+        "`not` judges whole traces, so it stands outside braces",
+        &["for \"not\" of a condition write `!`, or `!=` and `!~`"],
+    );
+    check(
+        "{ } | count_distinct(1) > 1",
+        "1",
+        "`count_distinct` needs a field of the span, and this is a constant",
+        &["write `count_distinct(duration)` or another field"],
+    );
+    check(
+        "{ gap > 1s }",
+        "gap",
+        "`gap` needs a scope",
+        &["write `span:gap`", "for an attribute of that name write `.gap` or `span.gap`"],
     );
 }

@@ -58,8 +58,15 @@ pub fn search_response(answer: &SearchAnswer, stats: &QueryStats) -> String {
     struct Body<'a> {
         traces: List<'a, TraceResult>,
         metrics: SearchMetrics,
+        /// Not Tempo's: clients that read strictly are given it only if they ask for pages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
     }
-    to_text(&Body { traces: List(&answer.traces), metrics: SearchMetrics::from(stats) })
+    to_text(&Body {
+        traces: List(&answer.traces),
+        metrics: SearchMetrics::from(stats),
+        cursor: answer.next.as_ref().map(ToString::to_string),
+    })
 }
 
 /// One element of the `traces` of a search: a line of `-o ndjson`.

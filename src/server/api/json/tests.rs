@@ -53,7 +53,7 @@ fn trace() -> TraceResult {
 
 #[test]
 fn a_search_reads_as_tempo_writes_it() {
-    let answer = SearchAnswer { traces: vec![trace()] };
+    let answer = SearchAnswer { traces: vec![trace()], next: None };
     let spanset = r#"{"spans":[{"spanID":"36b3216fdaeeb975","startTimeUnixNano":"1795338535799964160","durationNanos":"120000000","attributes":[{"key":"status","value":{"stringValue":"error"}}]}],"matched":2,"attributes":[{"key":"avg(duration)","value":{"stringValue":"62.666666ms"}}]}"#;
     assert_eq!(
         search_response(&answer, &stats()),
@@ -87,7 +87,7 @@ fn a_trace_without_root_says_so() {
         ..trace()
     };
     assert_eq!(
-        search_response(&SearchAnswer { traces: vec![trace] }, &QueryStats::default()),
+        search_response(&SearchAnswer { traces: vec![trace], next: None }, &QueryStats::default()),
         r#"{"traces":[{"traceID":"123456789abcdef","rootServiceName":"<root span not yet received>","startTimeUnixNano":"1795338535799964160"}],"metrics":{}}"#
     );
 }

@@ -144,7 +144,7 @@ fn asked_of_events_and_links(pipeline: &Pipeline) -> BTreeSet<Field> {
     let filters = spans::all_filters(pipeline);
     let fields = filters.iter().flat_map(|filter| filter.fields());
     fields
-        .filter(|field| !field.of_parent && (field.is_of_event() || field.is_of_link()))
+        .filter(|field| field.is_own() && (field.is_of_event() || field.is_of_link()))
         .filter(|field| field.name != FieldName::Intrinsic(Intrinsic::EventTimeSinceStart))
         .cloned()
         .collect()

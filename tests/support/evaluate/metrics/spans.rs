@@ -48,7 +48,7 @@ pub(super) fn for_each(
 
 /// Row 16: what a field of a span is, with the event or link that stands for it.
 pub(super) fn value(place: Place<'_>, pipeline: &Pipeline, field: &Field) -> Value {
-    let readings = if field.of_parent {
+    let readings = if !field.is_own() {
         Vec::new()
     } else if field.is_of_event() {
         offered_events(place, pipeline)
@@ -112,12 +112,12 @@ fn holds(place: Place<'_>, filter: &FieldExpr, event: Option<&Event>, link: Opti
 
 /// Whether a filter looks at an event of the span itself.
 fn mentions_event(filter: &FieldExpr) -> bool {
-    filter.fields().any(|field| field.is_of_event() && !field.of_parent)
+    filter.fields().any(|field| field.is_of_event() && field.is_own())
 }
 
 /// Whether a filter looks at a link of the span itself.
 fn mentions_link(filter: &FieldExpr) -> bool {
-    filter.fields().any(|field| field.is_of_link() && !field.of_parent)
+    filter.fields().any(|field| field.is_of_link() && field.is_own())
 }
 
 /// The filters that can have let a span through, in the order of the text.
@@ -146,6 +146,7 @@ fn passing_filters_of(expression: &SpansetExpr) -> Vec<&FieldExpr> {
             filters.extend(passing_filters_of(right));
             filters
         }
+        SpansetExpr::Not(_) => Vec::new(),
     }
 }
 
@@ -175,6 +176,7 @@ fn all_filters_of(expression: &SpansetExpr) -> Vec<&FieldExpr> {
             filters.extend(all_filters_of(right));
             filters
         }
+        SpansetExpr::Not(operand) => all_filters_of(operand),
     }
 }
 
