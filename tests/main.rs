@@ -4,6 +4,7 @@
 mod capture;
 mod checks;
 mod cli;
+mod compact;
 mod convert;
 mod evaluator;
 mod export;
