@@ -17,7 +17,7 @@ use super::place::{KnownMetas, Survey, TenantPlace};
 use super::plan::{CompactionJob, CompactionPlan, LeftOut, LiveBlock, before, plan_compaction};
 use super::retention::{deletable, expired};
 use super::settings::CompactSettings;
-use super::{Overtaken, Surroundings};
+use super::{LEASE, Overtaken, Surroundings};
 use crate::bucket::blocklist::Warning;
 use crate::bucket::meta::BlockMeta;
 use crate::bucket::path;
@@ -119,7 +119,7 @@ pub enum JobOutcome {
     Replaced {
         /// By this block; by none if they held no trace.
         block: Option<WrittenBlock>,
-        /// Why not all of them are marked. They will be compacted once more.
+        /// Why not all of them are marked. It is tried again in the next cycle.
         unmarked: Option<Error>,
     },
     /// Somebody else was quicker; nothing was changed.
@@ -215,11 +215,11 @@ impl Compactor {
     pub async fn run(&mut self, tenant: &TenantId) -> Result<TenantReport> {
         let place = self.place(tenant)?;
         let survey = self.survey(&place).await?;
-        // Somebody who is gone may have left a note of what he was writing.
-        let until = before(self.now(), REMAINS_KEPT);
-        let has_old_note = survey.lease_written_unix_nanos.is_some_and(|at| at < until);
+        // Somebody who is gone may have left a note of what he was doing.
+        let until = before(self.now(), LEASE);
+        let has_note = survey.lease_written_unix_nanos.is_some_and(|at| at < until);
         let mut report = TenantReport::of(self.plan_of(tenant, survey));
-        if report.plan.is_empty() && !has_old_note {
+        if report.plan.is_empty() && !has_note {
             return Ok(report);
         }
         let mut lease = None;
@@ -233,7 +233,7 @@ impl Compactor {
             }
         }
         // What another compactor did until now is not done again.
-        match self.survey(&place).await {
+        match self.take_over(&place, lease.as_mut(), &mut report).await {
             Ok(survey) => {
                 report.plan = self.plan_of(tenant, survey.clone());
                 self.carry_out(&place, &survey, lease.as_mut(), &mut report).await;
@@ -330,6 +330,39 @@ impl Compactor {
         }
     }
 
+    /// Lists the blocks, and marks those that somebody had replaced and not marked when he ended.
+    async fn take_over(
+        &mut self,
+        place: &TenantPlace,
+        lease: Option<&mut Lease>,
+        report: &mut TenantReport,
+    ) -> Result<Survey> {
+        let mut survey = self.survey(place).await?;
+        let Some(lease) = lease else { return Ok(survey) };
+        let mut n_marked = 0;
+        for unfinished in lease.writing().to_vec() {
+            // Its spans are where they were to be, or went on from there.
+            if !survey.has(unfinished.block_id) {
+                continue;
+            }
+            let mut error = None;
+            for id in unfinished.inputs {
+                match place.mark(id).await {
+                    Ok(()) => n_marked += 1,
+                    Err(failed) => error = Some(failed),
+                }
+            }
+            match error {
+                None => lease.end(unfinished.block_id),
+                Some(error) => report.trouble.push(error),
+            }
+        }
+        if n_marked > 0 {
+            survey = self.survey(place).await?;
+        }
+        Ok(survey)
+    }
+
     /// Does what the report's plan says, and reports it.
     async fn carry_out(
         &self,
@@ -395,11 +428,7 @@ impl Compactor {
         let until = before(self.now(), REMAINS_KEPT);
         for unfinished in lease.writing().to_vec() {
             let id = unfinished.block_id;
-            let exists = survey.live.iter().any(|block| block.meta.block_id == id)
-                || survey.marked.iter().any(|block| block.block_id == id);
-            if exists {
-                lease.end(id);
-            } else if unfinished.since_unix_nanos < until {
+            if !survey.has(id) && unfinished.since_unix_nanos < until {
                 let error = match place.is_live(id).await {
                     Ok(true) => None,
                     Ok(false) => place.delete_objects(id).await.err(),
@@ -479,12 +508,7 @@ async fn replace(work: &mut Work<'_>, job: &CompactionJob) -> JobOutcome {
             Ok(Ok(written)) => Some(written),
         },
     };
-    let mut unmarked = None;
-    for meta in &job.inputs {
-        // One that fails keeps no other from being marked.
-        if let Err(error) = work.place.mark(meta.block_id).await {
-            unmarked.get_or_insert(error);
-        }
-    }
+    let replaced_by = block.as_ref().map(|block| block.meta.block_id);
+    let unmarked = work.mark_inputs(job, replaced_by).await.err();
     JobOutcome::Replaced { block, unmarked }
 }

@@ -62,7 +62,7 @@ impl Work<'_> {
         let block_id = (self.surroundings.new_id)();
         let now = (self.surroundings.now)();
         if let Some(lease) = &mut self.lease
-            && !lease.begin(block_id, now).await?
+            && !lease.begin(block_id, job.inputs.iter().map(|m| m.block_id).collect(), now).await?
         {
             lease.end(block_id);
             return Ok(Err(Halt::Overtaken(Overtaken::Lease)));
@@ -110,9 +110,28 @@ impl Work<'_> {
                 return Err(error);
             }
         }
-        let written = prepared.commit().await?;
-        self.end(block_id);
-        Ok(Ok(written))
+        prepared.commit().await.map(Ok)
+    }
+
+    /// Marks the inputs, which the new block has replaced. One that fails keeps no other from being
+    /// marked, and the lease's note has it done later.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) async fn mark_inputs(
+        &mut self,
+        job: &CompactionJob,
+        replaced_by: Option<Uuid>,
+    ) -> Result<()> {
+        let mut result = Ok(());
+        for meta in &job.inputs {
+            let marked = self.place.mark(meta.block_id).await;
+            result = result.and(marked);
+        }
+        if let (Ok(()), Some(block_id)) = (&result, replaced_by) {
+            self.end(block_id);
+        }
+        result
     }
 
     async fn merge(

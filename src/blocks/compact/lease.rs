@@ -51,13 +51,15 @@ pub(super) enum Claim {
     Theirs { until_unix_nanos: Option<i64> },
 }
 
-/// A block whose objects were being written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A block whose objects were being written, or whose inputs were being marked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unfinished {
     /// Its id.
     pub(super) block_id: Uuid,
     /// Since when, unix nanoseconds.
     pub(super) since_unix_nanos: i64,
+    /// The blocks that it is to replace.
+    pub(super) inputs: Vec<Uuid>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,12 +119,17 @@ impl Lease {
     ///
     /// # Errors
     /// Storage errors.
-    pub(super) async fn begin(&mut self, block_id: Uuid, now: i64) -> Result<bool> {
-        self.writing.push(Unfinished { block_id, since_unix_nanos: now });
+    pub(super) async fn begin(
+        &mut self,
+        block_id: Uuid,
+        inputs: Vec<Uuid>,
+        now: i64,
+    ) -> Result<bool> {
+        self.writing.push(Unfinished { block_id, since_unix_nanos: now, inputs });
         self.renew(now).await
     }
 
-    /// Forgets a block: it exists, or nothing is left of it.
+    /// Forgets a block: it has replaced its inputs, or nothing is left of it.
     pub(super) fn end(&mut self, block_id: Uuid) {
         self.writing.retain(|block| block.block_id != block_id);
     }

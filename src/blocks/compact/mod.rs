@@ -17,8 +17,8 @@
 //! | it ends | what queries read | what sets it right |
 //! |---|---|---|
 //! | before the new block's `meta.json` | the inputs | the next cycle; what was written is removed by the note in the lease, a day later |
-//! | between it and the last mark | the new block and some inputs: their spans are in both, and answer once | the next plan puts them together |
-//! | between the two steps of a mark | the block, as it has a `meta.json` | the next plan, or the next cycle's retention |
+//! | between it and the last mark | the new block and some inputs: their spans are in both, and answer once | the next cycle marks them by the note; without a lease, plans of the next days put them together |
+//! | between the two steps of a mark | the block, as it has a `meta.json` | the same |
 //! | before the tenant index is written | blocks that are marked and still there | an index is written before anything is deleted |
 //! | while a block is deleted | nothing of it: the mark goes last | the next cycle |
 //!

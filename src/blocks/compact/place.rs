@@ -48,6 +48,14 @@ pub(super) struct Survey {
     pub(super) lease_written_unix_nanos: Option<i64>,
 }
 
+impl Survey {
+    /// Whether a block exists, or did until it was replaced.
+    pub(super) fn has(&self, id: Uuid) -> bool {
+        self.live.iter().any(|block| block.meta.block_id == id)
+            || self.marked.iter().any(|block| block.block_id == id)
+    }
+}
+
 impl TenantPlace {
     /// Lists the folder, and reads the metas that are not known yet. Those that are gone are forgotten.
     ///

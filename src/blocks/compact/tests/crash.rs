@@ -23,9 +23,15 @@ async fn cycle(store: &TestStore, first_id: u128, exclusion: Exclusion) {
 }
 
 /// Cycles until there is nothing left to do and nothing left to delete.
-async fn settle(store: &TestStore, n: usize, end: End) {
+async fn settle(store: &TestStore, exclusion: Exclusion, n: usize, end: End) {
+    // Without a lease there is no note of inputs that were not marked: they have another level than the
+    // block that replaced them until their window is a day old.
+    let wait = match exclusion {
+        Exclusion::Lease => GRACE.max(LEASE * 2),
+        Exclusion::Alone => 26 * GRACE,
+    };
     for round in 0..8 {
-        store.advance(GRACE.max(LEASE * 2));
+        store.advance(wait);
         let (surroundings, _stop) = surroundings(store, 1_000_000 * (round + 1));
         let source = source(store).await;
         let settings = super::super::settings::CompactSettings::default();
@@ -34,7 +40,7 @@ async fn settle(store: &TestStore, n: usize, end: End) {
         let report = compactor.run(&TenantId::parse(V5.1).unwrap()).await.unwrap();
         assert_eq!(report.held_until, None, "{n} {end:?}");
         succeeded(&report);
-        if report.plan.is_empty() {
+        if report.plan.is_empty() && report.remains.is_empty() {
             return;
         }
     }
@@ -54,7 +60,7 @@ async fn wherever_a_cycle_ends_no_span_is_lost() {
                 let (log, has_ended) = (store.log(), store.heal());
                 if !has_ended {
                     // The whole cycle, so that nobody thinks that steps were tried that are none.
-                    assert!(n >= 12, "{log:?}");
+                    assert!(n >= 10, "{log:?}");
                     assert_eq!(live(&store, V5.1).await.len(), 1);
                     break;
                 }
@@ -66,7 +72,7 @@ async fn wherever_a_cycle_ends_no_span_is_lost() {
                     findings.retain(|finding| finding.severity == Severity::Error);
                     assert_eq!(findings, [], "{end:?} {log:?}");
                 }
-                settle(&store, n, end).await;
+                settle(&store, exclusion, n, end).await;
                 let blocks = live(&store, V5.1).await;
                 assert_eq!(blocks.len(), 1, "{end:?} {log:?}");
                 assert_eq!(spans(&blocks).await, expected, "{end:?} {log:?}");
@@ -81,8 +87,6 @@ async fn wherever_a_cycle_ends_no_span_is_lost() {
 async fn remains_are_removed_by_the_note_of_who_left_them() {
     let store = bucket(V5).await;
     // The last change before the block would have existed.
-    store.end_at(0, End::Before);
-    store.heal();
     store.end_at(usize::MAX, End::Before);
     cycle(&store, 1_000, Exclusion::Lease).await;
     let meta = store.log().iter().position(|change| change == "put meta.json").unwrap();
@@ -94,7 +98,7 @@ async fn remains_are_removed_by_the_note_of_who_left_them() {
     let remains = Uuid::from_u128(1_002).to_string();
     let left = |keys: Vec<String>| keys.iter().filter(|key| key.contains(&remains)).count();
     assert_eq!(left(store.keys().await), 3);
-    settle(&store, meta, End::Before).await;
+    settle(&store, Exclusion::Lease, meta, End::Before).await;
     assert_eq!(left(store.keys().await), 3);
     let records = |keys: Vec<String>| keys.iter().filter(|k| k.contains("traceql-comp")).count();
     assert_eq!(records(store.keys().await), 1);
@@ -115,7 +119,7 @@ async fn two_compactors_at_once_lose_nothing() {
         let ((), ()) = both;
         let blocks = live(&store, V5.1).await;
         assert_eq!(spans(&blocks).await, expected, "{exclusion:?}");
-        settle(&store, 0, End::Before).await;
+        settle(&store, Exclusion::Alone, 0, End::Before).await;
         let blocks = live(&store, V5.1).await;
         assert_eq!(blocks.len(), 1);
         assert_eq!(spans(&blocks).await, expected, "{exclusion:?}");

@@ -1,7 +1,5 @@
 //! Whose turn it is, by a clock that is set by hand.
 
-use std::time::Duration;
-
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
@@ -62,7 +60,7 @@ async fn it_is_made_to_last_and_runs_out() {
     let mut second = ours(&store, 2).await;
     // Who slept learns that he has lost it, and does not disturb who has it.
     assert!(!first.keep(store.now()).await.unwrap());
-    assert!(!first.begin(Uuid::from_u128(7), store.now()).await.unwrap());
+    assert!(!first.begin(Uuid::from_u128(7), Vec::new(), store.now()).await.unwrap());
     store.advance(LEASE / 4 * 3);
     assert!(second.keep(store.now()).await.unwrap());
     assert!(!first.keep(store.now()).await.unwrap());
@@ -86,14 +84,15 @@ async fn what_is_being_written_is_known_to_the_next() {
     let store = TestStore::at(THEN);
     let (one, two) = (Uuid::from_u128(7), Uuid::from_u128(8));
     let mut lease = ours(&store, 1).await;
-    assert!(lease.begin(one, store.now()).await.unwrap());
-    assert!(lease.begin(two, store.now()).await.unwrap());
+    assert!(lease.begin(one, Vec::new(), store.now()).await.unwrap());
+    assert!(lease.begin(two, vec![one], store.now()).await.unwrap());
     lease.end(one);
     lease.release(store.now()).await.unwrap();
     let next = ours(&store, 2).await;
     let left: Vec<Uuid> = next.writing().iter().map(|block| block.block_id).collect();
     assert_eq!(left, [two]);
     assert_eq!(next.writing()[0].since_unix_nanos, THEN);
+    assert_eq!(next.writing()[0].inputs, [one]);
 }
 
 #[tokio::test]
@@ -123,5 +122,4 @@ async fn a_record_that_is_none_is_named() {
         let error = claimed.unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
     }
-    store.advance(Duration::from_secs(1));
 }
