@@ -61,7 +61,7 @@ async fn evaluator_agrees(tenant: &str) {
 }
 
 /// The engine over the blocks of a bucket.
-async fn engine_agrees(bucket: &Path, tenant: &str) {
+pub(crate) async fn engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];
@@ -114,7 +114,7 @@ async fn metrics_evaluator_agrees(tenant: &str) {
 }
 
 /// The engine's metrics over the blocks of a bucket.
-async fn metrics_engine_agrees(bucket: &Path, tenant: &str) {
+pub(crate) async fn metrics_engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];

@@ -25,4 +25,5 @@ mod split;
 mod sql;
 mod sql_cli;
 mod support;
+mod tempo;
 mod tidy;

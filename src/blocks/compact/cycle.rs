@@ -33,6 +33,9 @@ use crate::write::block::WrittenBlock;
 /// process can sleep between its last look at the lease and its last write.
 const REMAINS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
+/// A job that failed is not tried again for this long: it may have read and written a lot until then.
+const FAILED_RESTS: Duration = Duration::from_secs(3600);
+
 /// Who else may be at work on the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
@@ -54,6 +57,8 @@ pub struct Compactor {
     exclusion: Exclusion,
     holder: Uuid,
     known: BTreeMap<TenantId, KnownMetas>,
+    /// When a job over these blocks failed, unix nanoseconds.
+    failed: BTreeMap<Vec<Uuid>, i64>,
 }
 
 /// What there is to do for a tenant.
@@ -186,8 +191,19 @@ impl Compactor {
             return refuse("plain HTTP is read only; s3://, gs:// and az:// are written to");
         }
         let holder = (surroundings.new_id)();
-        let known = BTreeMap::new();
-        Ok(Self { source, store, root, settings, context, surroundings, exclusion, holder, known })
+        let (known, failed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self {
+            source,
+            store,
+            root,
+            settings,
+            context,
+            surroundings,
+            exclusion,
+            holder,
+            known,
+            failed,
+        })
     }
 
     /// The tenants there are.
@@ -237,6 +253,7 @@ impl Compactor {
             Ok(survey) => {
                 report.plan = self.plan_of(tenant, survey.clone());
                 self.carry_out(&place, &survey, lease.as_mut(), &mut report).await;
+                self.note_failures(&report);
             }
             Err(error) => report.trouble.push(error),
         }
@@ -283,6 +300,13 @@ impl Compactor {
         }
     }
 
+    fn note_failures(&mut self, report: &TenantReport) {
+        let now = self.now();
+        self.failed.retain(|_, at| *at >= before(now, FAILED_RESTS));
+        let failed = report.jobs.iter().filter(|j| matches!(j.outcome, JobOutcome::Failed(_)));
+        self.failed.extend(failed.map(|report| (input_ids(&report.job), now)));
+    }
+
     fn now(&self) -> i64 {
         (self.surroundings.now)()
     }
@@ -315,10 +339,12 @@ impl Compactor {
         let stays =
             |block: &LiveBlock| !expired.iter().any(|meta| meta.block_id == block.meta.block_id);
         let kept: Vec<LiveBlock> = survey.live.into_iter().filter(stays).collect();
-        let CompactionPlan { jobs, left_out } = match &self.settings.compaction {
+        let CompactionPlan { mut jobs, left_out } = match &self.settings.compaction {
             Some(compaction) => plan_compaction(&kept, compaction, now),
             None => CompactionPlan::default(),
         };
+        let until = before(now, FAILED_RESTS);
+        jobs.retain(|job| self.failed.get(&input_ids(job)).is_none_or(|at| *at < until));
         TenantPlan {
             tenant: tenant.clone(),
             jobs,
@@ -487,6 +513,10 @@ impl TenantReport {
             .chain(deleted.filter_map(|deletion| deletion.error.as_ref()))
             .chain(&self.trouble)
     }
+}
+
+fn input_ids(job: &CompactionJob) -> Vec<Uuid> {
+    job.inputs.iter().map(|meta| meta.block_id).collect()
 }
 
 /// Carries out a job: the new block first, then the marks.

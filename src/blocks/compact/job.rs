@@ -68,20 +68,20 @@ impl Work<'_> {
             return Ok(Err(Halt::Overtaken(Overtaken::Lease)));
         }
         let mut writer = BlockWriter::new(self.block_place(block_id), self.block_settings(job))?;
-        match self.merge(job, &mut writer).await {
-            Ok(None) => {}
-            Ok(Some(halt)) => {
+        let prepared = match self.merge(job, &mut writer).await {
+            Ok(None) => writer.prepare().await.map(Ok),
+            halted => {
                 writer.abort().await;
-                self.end(block_id);
-                return Ok(Err(halt));
+                halted.map(|halt| halt.map_or(Ok(None), Err))
             }
-            Err(error) => {
-                writer.abort().await;
-                return Err(error);
+        };
+        match prepared {
+            Ok(Ok(Some(prepared))) => Ok(Ok(Some(prepared.standing_for(&job.inputs)))),
+            none => {
+                self.clear(block_id).await;
+                none
             }
         }
-        let prepared = writer.prepare().await?;
-        Ok(Ok(prepared.map(|prepared| prepared.standing_for(&job.inputs))))
     }
 
     /// Makes the block visible, unless somebody else was quicker.
@@ -100,16 +100,13 @@ impl Work<'_> {
         };
         match looked {
             Ok(None) => {}
-            Ok(Some(halt)) => {
+            halted => {
                 prepared.discard().await;
-                self.end(block_id);
-                return Ok(Err(halt));
-            }
-            Err(error) => {
-                prepared.discard().await;
-                return Err(error);
+                self.clear(block_id).await;
+                return halted.map(|halt| halt.map_or(Err(Halt::Stopped), Err));
             }
         }
+        // If this fails it may have happened: the note stays, for the next cycle to look.
         prepared.commit().await.map(Ok)
     }
 
@@ -176,6 +173,13 @@ impl Work<'_> {
             }
         }
         self.turn().await
+    }
+
+    /// Removes whatever is left of a block that is not to be; if it cannot, the note stays.
+    async fn clear(&mut self, block_id: Uuid) {
+        if self.place.delete_objects(block_id).await.is_ok() {
+            self.end(block_id);
+        }
     }
 
     fn end(&mut self, block_id: Uuid) {

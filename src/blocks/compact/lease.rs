@@ -151,7 +151,9 @@ impl Lease {
                 return Ok(());
             }
         }
-        self.place.delete(&own).await
+        self.place.delete(&own).await?;
+        self.place.remove_if_empty(&folder(&self.place)).await;
+        Ok(())
     }
 
     async fn renew(&mut self, now: i64) -> Result<bool> {

@@ -207,11 +207,16 @@ impl TenantPlace {
             self.delete(&object.location).await?;
         }
         self.delete(&mark).await?;
-        if self.store.url.as_ref() == "file://" {
-            // Where folders are objects of their own, an empty one is left. It does no harm.
-            drop(tokio::fs::remove_dir(path::object_url(&self.store.url, &folder)).await);
-        }
+        self.remove_if_empty(&folder).await;
         Ok(())
+    }
+
+    /// Removes a folder in which nothing is left, where folders are things of their own. One that stays
+    /// does no harm.
+    pub(super) async fn remove_if_empty(&self, folder: &Path) {
+        if self.store.url.as_ref() == "file://" {
+            drop(tokio::fs::remove_dir(path::object_url(&self.store.url, folder)).await);
+        }
     }
 
     /// Writes an object.

@@ -15,7 +15,8 @@ use crate::bucket::meta::BlockMeta;
 pub struct MarkedBlock {
     /// Its id.
     pub block_id: Uuid,
-    /// When it was marked, unix nanoseconds, as far as the store knows.
+    /// When it was marked, unix nanoseconds, as far as the store knows: when its mark was written. A
+    /// Tempo on a local disk marks by renaming, which keeps the time at which the block was written.
     pub marked_unix_nanos: i64,
 }
 

@@ -175,7 +175,7 @@ impl Round<'_> {
                 }
                 // Of several tenants one does not keep the others waiting.
                 Err(error) if asked.len() != 1 => {
-                    failures.push(format!("tenant {tenant}: {error}"))
+                    failures.push(format!("tenant {tenant}: {error}"));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -255,11 +255,18 @@ impl Round<'_> {
     }
 }
 
-/// The tenants asked for, or all.
+/// The tenants asked for, which must be there, or all.
 async fn tenants(compactor: &Compactor, asked: &[TenantId]) -> Result<Vec<TenantId>> {
-    match asked.is_empty() {
-        true => Ok(compactor.tenants().await?),
-        false => Ok(asked.to_vec()),
+    let there = compactor.tenants().await?;
+    match asked.iter().find(|tenant| !there.contains(tenant)) {
+        Some(missing) => Err(traceql_blocks::Error::NotFound {
+            what: "tenant",
+            key: missing.to_string(),
+            candidates: there.iter().map(ToString::to_string).collect(),
+        }
+        .into()),
+        None if asked.is_empty() => Ok(there),
+        None => Ok(asked.to_vec()),
     }
 }
 
