@@ -48,6 +48,7 @@ fn help_of_every_command() {
             &["blocks", "list", "-h"],
             &["blocks", "verify", "-h"],
             &["convert", "-h"],
+            &["compact", "-h"],
             &["export", "-h"],
             &["fmt", "-h"],
             &["test", "-h"],
@@ -441,7 +442,8 @@ fn the_server_says_where_it_listens_and_ends_when_told() {
 
 #[test]
 fn completions_and_manual_pages_know_every_command() {
-    let commands = ["query", "trace", "convert", "repl", "test", "lint", "serve", "completions"];
+    let commands =
+        ["query", "trace", "convert", "compact", "repl", "test", "lint", "serve", "completions"];
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let output = run(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -61,7 +61,7 @@ async fn evaluator_agrees(tenant: &str) {
 }
 
 /// The engine over the blocks of a bucket.
-async fn engine_agrees(bucket: &Path, tenant: &str) {
+pub(crate) async fn engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];
@@ -114,7 +114,7 @@ async fn metrics_evaluator_agrees(tenant: &str) {
 }
 
 /// The engine's metrics over the blocks of a bucket.
-async fn metrics_engine_agrees(bucket: &Path, tenant: &str) {
+pub(crate) async fn metrics_engine_agrees(bucket: &Path, tenant: &str) {
     let url = bucket.to_str().expect("a readable path");
     let source = Source::open(url, &SourceOptions::default()).await.expect("the bucket opens");
     let tenants = [TenantId::parse(tenant).expect("a tenant id")];
@@ -213,4 +213,31 @@ async fn answers_agree_on_vparquet5_of_ours() {
 #[tokio::test]
 async fn answers_agree_on_vparquet4_of_ours() {
     answers_agree_on_blocks_of_ours("shop5", "vparquet4").await;
+}
+
+/// Compaction by our own command changes no answer.
+async fn answers_agree_on_compacted_blocks(tenant: &str) {
+    let folder = tempfile::tempdir().expect("a folder for the bucket");
+    golden::copy_folder(&golden::testdata("blocks/shop").join(tenant), &folder.path().join(tenant));
+    let bucket = folder.path().to_str().expect("a readable path");
+    let output = binary::run(&["compact", "--source", bucket, "--once", "-o", "ndjson"]);
+    assert!(output.status.success(), "{}", binary::stderr(&output));
+    let said: serde_json::Value =
+        serde_json::from_str(&binary::stdout(&output)).expect("one job is said as JSON");
+    assert_eq!((&said["action"], &said["result"]), (&"compact".into(), &"done".into()));
+    assert_eq!(said["inputs"].as_array().map(Vec::len), Some(2));
+    engine_agrees(folder.path(), tenant).await;
+    metrics_engine_agrees(folder.path(), tenant).await;
+    let verified = binary::run(&["blocks", "verify", "--source", bucket, "--tenant", tenant]);
+    assert!(verified.status.success(), "{}", binary::stdout(&verified));
+}
+
+#[tokio::test]
+async fn answers_agree_on_compacted_vparquet5() {
+    answers_agree_on_compacted_blocks("shop5").await;
+}
+
+#[tokio::test]
+async fn answers_agree_on_compacted_vparquet4() {
+    answers_agree_on_compacted_blocks("shop4").await;
 }

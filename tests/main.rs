@@ -4,6 +4,7 @@
 mod capture;
 mod checks;
 mod cli;
+mod compact;
 mod convert;
 mod evaluator;
 mod explain;
@@ -26,4 +27,5 @@ mod split;
 mod sql;
 mod sql_cli;
 mod support;
+mod tempo;
 mod tidy;

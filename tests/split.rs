@@ -15,10 +15,10 @@ use crate::support::asking::{Asked, everything};
 use crate::support::golden;
 
 /// The tenant of the fixtures.
-const TENANT: &str = "synthetic-compaction";
+pub(crate) const TENANT: &str = "synthetic-compaction";
 
 /// A format version, the inputs of its compaction, and the block made of them.
-const FIXTURES: [(&str, [&str; 2], &str); 2] = [
+pub(crate) const FIXTURES: [(&str, [&str; 2], &str); 2] = [
     (
         "vParquet4",
         ["44444444-0000-4000-8000-000000000002", "44444444-0000-4000-8000-000000000003"],
@@ -32,11 +32,12 @@ const FIXTURES: [(&str, [&str; 2], &str); 2] = [
 ];
 
 /// The traces of which each input holds a different part.
-const SPLIT: [&str; 2] = ["0000000000000000ca55bdb4f0f52af7", "000a785be781391fa58e7bb92bcf5bca"];
+pub(crate) const SPLIT: [&str; 2] =
+    ["0000000000000000ca55bdb4f0f52af7", "000a785be781391fa58e7bb92bcf5bca"];
 
 /// Queries whose answers on split traces need both parts: relations between spans of different
 /// parts, numbers of all spans, groups and lists over them.
-const QUERIES: [&str; 12] = [
+pub(crate) const QUERIES: [&str; 12] = [
     "{ name = \"naïve café ☕\" } >> { kind = producer }",
     "{ } > { status = error }",
     "{ status = error } !>> { }",
@@ -53,7 +54,7 @@ const QUERIES: [&str; 12] = [
 
 /// Copies blocks of a version into a bucket of their own and makes them live. Each comes with the
 /// end that its meta is to say, if not its own.
-fn live(version: &str, blocks: &[(&str, Option<&str>)]) -> TempDir {
+pub(crate) fn live(version: &str, blocks: &[(&str, Option<&str>)]) -> TempDir {
     let bucket = tempfile::tempdir().expect("a folder");
     let from = golden::testdata("blocks/fixtures").join(version).join(TENANT);
     for (block, end) in blocks {
@@ -79,7 +80,7 @@ fn live(version: &str, blocks: &[(&str, Option<&str>)]) -> TempDir {
 }
 
 /// The search's answer, whole.
-async fn answer(bucket: &Path, query: &str, options: &QueryOptions) -> Vec<TraceResult> {
+pub(crate) async fn answer(bucket: &Path, query: &str, options: &QueryOptions) -> Vec<TraceResult> {
     let asked = Asked::folder(bucket, TENANT).await;
     let outcome = asked.search(query, options).await.unwrap_or_else(|e| panic!("{query}: {e}"));
     assert_eq!(outcome.partial, None, "{query}");
@@ -87,7 +88,7 @@ async fn answer(bucket: &Path, query: &str, options: &QueryOptions) -> Vec<Trace
 }
 
 /// How two answers differ, if they do.
-fn difference(expected: &[TraceResult], given: &[TraceResult]) -> Option<String> {
+pub(crate) fn difference(expected: &[TraceResult], given: &[TraceResult]) -> Option<String> {
     golden::difference(&golden::answer_json(expected), given)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod analyse;
 pub mod bucket;
+pub mod compact;
 pub mod error;
 pub mod model;
 pub mod read;

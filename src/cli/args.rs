@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
 use crate::page_args::PageArgs;
+use crate::compact_args::{COMPACT_HELP, CompactArgs};
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
@@ -111,6 +112,9 @@ pub(crate) enum Command {
                       traceql convert --source traces.otlp.json --out ./bucket\n  \
                       traceql convert --source s3://old/tempo --tenant acme --out s3://new --format vparquet4")]
     Convert(ConvertArgs),
+    /// Keep a bucket: put small blocks together, give up old ones, delete what was replaced
+    #[command(after_help = COMPACT_HELP)]
+    Compact(CompactArgs),
     /// Export the traces that match a query, whole: as OTLP or as a block
     #[command(after_help = "Examples:\n  \
                       traceql export --source sample: '{ status = error }' > failed.jsonl\n  \

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod check_args;
 mod commands;
+mod compact_args;
 mod diagnostic;
 mod document;
 mod error;
@@ -119,6 +120,7 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Explain(args) => commands::explain::run(world, args),
         Command::Sql(args) => commands::sql::run(world, args),
         Command::Blocks(args) => commands::blocks::run(world, &args.command),
+        Command::Compact(args) => commands::compact::run(world, args),
         Command::Convert(args) => commands::convert::run(world, args),
         Command::Export(args) => commands::export::run(world, args),
         Command::Fmt(args) => commands::fmt::run(world, args),

@@ -13,6 +13,19 @@ pub(crate) fn testdata(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(path)
 }
 
+/// Copies a folder with everything in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder of the test data") {
+        let from = entry.expect("it can be listed").path();
+        let to = to.join(from.file_name().expect("an entry has a name"));
+        match from.is_dir() {
+            true => copy_folder(&from, &to),
+            false => drop(std::fs::copy(from, to).expect("a file can be copied")),
+        }
+    }
+}
+
 /// One recorded search.
 #[derive(Debug)]
 pub(crate) struct Question {

@@ -31,10 +31,10 @@ use crate::{Error, Result};
 pub const MAX_INDEX_AGE_NANOS: i64 = 15 * 60 * 1_000_000_000;
 
 /// Largest `meta.json` read. A real one has a kilobyte.
-pub(super) const MAX_META_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_META_BYTES: u64 = 16 << 20;
 
 /// Metas read at once.
-pub(super) const CONCURRENT_METAS: usize = 32;
+pub(crate) const CONCURRENT_METAS: usize = 32;
 
 /// How to make a blocklist.
 #[derive(Clone, Copy, Debug, Default)]

@@ -11,18 +11,18 @@ use crate::{Error, Result};
 
 /// Where an object is, for requests and for messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<'a> {
-    pub(super) store: &'a dyn ObjectStore,
-    pub(super) store_url: &'a str,
+pub(crate) struct At<'a> {
+    pub(crate) store: &'a dyn ObjectStore,
+    pub(crate) store_url: &'a str,
 }
 
 impl At<'_> {
-    pub(super) fn url(self, key: &Path) -> String {
+    pub(crate) fn url(self, key: &Path) -> String {
         path::object_url(self.store_url, key)
     }
 
     /// The object's bytes, or `None` if there is no such object.
-    pub(super) async fn fetch_if_any(self, key: &Path, limit_bytes: u64) -> Result<Option<Bytes>> {
+    pub(crate) async fn fetch_if_any(self, key: &Path, limit_bytes: u64) -> Result<Option<Bytes>> {
         let found = match self.store.get(key).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),

@@ -4,7 +4,7 @@ pub mod blocklist;
 pub mod bloom;
 pub mod counting;
 pub mod destination;
-mod fetch;
+pub(crate) mod fetch;
 mod index_forms;
 mod kept;
 mod lone;

@@ -124,6 +124,13 @@ impl Source {
         Ok(Self { name: name.to_owned(), kind, place: Some(Place { store, key }), kept: None })
     }
 
+    /// A folder of tenants in a store that is open already; errors call it by `name`.
+    #[must_use]
+    pub fn of_store(name: &str, store: OpenStore, root: Path) -> Self {
+        let place = Some(Place { store, key: root });
+        Self { name: name.to_owned(), kind: SourceKind::Bucket, place, kept: None }
+    }
+
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> &SourceKind {

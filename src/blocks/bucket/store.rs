@@ -143,7 +143,7 @@ pub struct OpenStore {
 }
 
 impl OpenStore {
-    pub(super) fn at(&self) -> At<'_> {
+    pub(crate) fn at(&self) -> At<'_> {
         At { store: self.store.as_ref(), store_url: &self.url }
     }
 

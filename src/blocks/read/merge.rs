@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::open::{OpenBlock, ReadContext};
 use super::rows::{RowReader, StoredTrace};
 use crate::bucket::Block;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Trace, TraceId};
 
 /// Rows that all blocks together hold, uncompressed; as traces of the model they take some twenty
@@ -48,6 +48,7 @@ impl MergedTraces {
                 row_group: 0,
                 reader: None,
                 ready: VecDeque::new(),
+                last: None,
             });
             merged.queue(merged.blocks.len() - 1).await?;
         }
@@ -88,9 +89,12 @@ impl MergedTraces {
     }
 
     async fn queue(&mut self, at: usize) -> Result<()> {
-        self.blocks[at].fill().await?;
-        if let Some(next) = self.blocks[at].ready.front() {
-            self.next.push(Reverse((next.trace.id, at)));
+        let block = &mut self.blocks[at];
+        block.fill().await?;
+        if let Some(next) = block.ready.front() {
+            let id = next.trace.id;
+            block.check_order(id)?;
+            self.next.push(Reverse((id, at)));
         }
         Ok(())
     }
@@ -107,9 +111,24 @@ struct BlockTraces {
     /// The row group being read, and the rows of it that are left.
     reader: Option<(RowReader, VecDeque<Range<u32>>)>,
     ready: VecDeque<StoredTrace>,
+    /// The last id that was queued.
+    last: Option<TraceId>,
 }
 
 impl BlockTraces {
+    /// Refuses rows that do not ascend: merged with others, their traces would be torn apart.
+    fn check_order(&mut self, id: TraceId) -> Result<()> {
+        match self.last.replace(id) {
+            Some(last) if last > id => Err(Error::corrupt(
+                self.open.name(),
+                None,
+                "rows in ascending order of their trace ids",
+                format!("{id} behind {last}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads on if nothing is ready.
     async fn fill(&mut self) -> Result<()> {
         while self.ready.is_empty() {

@@ -1,6 +1,7 @@
 //! One file a subcommand, and what they share: running work under supervision, ending as told.
 
 pub(crate) mod blocks;
+pub(crate) mod compact;
 pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod export;

@@ -371,6 +371,38 @@ impl PreparedBlock {
         &self.written
     }
 
+    /// What the meta of a block says that stands for others: their times together and their replication
+    /// factor. Ingest may have clamped the times, so that one span with a wrong clock does not make
+    /// every query open the block; those of the spans would undo it (`blocks.md` 1.1, 6.3).
+    pub fn standing_for(mut self, inputs: &[Arc<BlockMeta>]) -> Self {
+        let meta = Arc::make_mut(&mut self.written.meta);
+        if let Some(first) = inputs.first() {
+            meta.replication_factor = first.replication_factor;
+            let starts = inputs.iter().map(|input| input.start_unix_nanos);
+            meta.start_unix_nanos = starts.min().unwrap_or(meta.start_unix_nanos);
+            let ends = inputs.iter().map(|input| input.end_unix_nanos);
+            meta.end_unix_nanos = ends.max().unwrap_or(meta.end_unix_nanos);
+        }
+        self
+    }
+
+    /// Whether the file lies in the store as it was written. It may have been taken for the remains of
+    /// somebody who is gone.
+    ///
+    /// # Errors
+    /// [`Error::NotWritten`] if it does not; storage errors.
+    pub async fn check_data(&self) -> Result<()> {
+        let key = self.place.object(path::DATA);
+        let found = self.place.store.head(&key).await;
+        let found = found.map_err(|error| self.place.failed(&key, error))?;
+        let expected = self.written.meta.size_bytes;
+        if found.size != expected {
+            let reason = format!("{expected} bytes were written and {} are there", found.size);
+            return Err(self.place.failed(&key, reason));
+        }
+        Ok(())
+    }
+
     /// Makes the block visible.
     ///
     /// # Errors
