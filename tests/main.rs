@@ -4,7 +4,9 @@
 mod capture;
 mod checks;
 mod cli;
+mod config;
 mod convert;
+mod diff;
 mod evaluator;
 mod export;
 mod golden;
@@ -18,6 +20,8 @@ mod readme;
 mod remote;
 #[cfg(unix)]
 mod repl;
+#[cfg(unix)]
+mod screens;
 mod server;
 mod server_metrics;
 mod split;

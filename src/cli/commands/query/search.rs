@@ -21,7 +21,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     let query_wants_newest = query.hints.most_recent;
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     let defaults = QueryOptions::default();
-    let limit = args.limit.unwrap_or(defaults.limit);
+    let limit = args.limit.or(world.config.limit()).unwrap_or(defaults.limit);
     asking.options.limit = limit;
     asking.options.spans_per_spanset = args.spans_per_spanset.unwrap_or(defaults.spans_per_spanset);
 
