@@ -10,6 +10,7 @@ mod diff;
 mod evaluator;
 mod export;
 mod golden;
+mod hostile;
 mod lint;
 mod memory;
 mod metrics_evaluator;
