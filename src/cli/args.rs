@@ -581,15 +581,15 @@ pub(crate) enum ColorChoice {
 pub(crate) enum OutputFormat {
     /// Table on a terminal, ndjson otherwise
     Auto,
-    /// One row a spanset, fitted to the terminal
+    /// Fitted to the terminal
     Table,
-    /// One row a listed span, as wide as it gets
+    /// As wide as it gets
     Wide,
-    /// Tempo's response, one document
+    /// One document
     Json,
     /// One JSON object a line
     Ndjson,
-    /// One row a listed span, with a header
+    /// With a header
     Csv,
     /// The table as Markdown
     Markdown,

@@ -9,7 +9,7 @@ const AGAINST: &str = "What A is, where it is not what the options above say";
 /// What follows the short help of `diff`.
 pub(crate) const DIFF_EXAMPLES: &str = "\
 Examples:
-  traceql diff --source sample: 29a05474238c49cf1b5e17b72f2388dc 1a2b
+  traceql diff --source sample: 6e45a1182eae0f0f59afb8665f6fc524 29a05474238c49cf1b5e17b72f2388dc
   traceql diff main.jsonl branch.jsonl
   traceql diff --source s3://tempo --since 1h --against-offset 1d '{ kind = server }'";
 
@@ -32,7 +32,7 @@ Between many traces on both sides, all of these must also differ by more than ch
 standard deviations). What is worse comes first, what takes most time in a trace before what takes less.
 
 Examples:
-  traceql diff --source sample: 29a05474238c49cf1b5e17b72f2388dc 1a2b
+  traceql diff --source sample: 6e45a1182eae0f0f59afb8665f6fc524 29a05474238c49cf1b5e17b72f2388dc
   traceql diff main.jsonl branch.jsonl --exit-status
   traceql diff --source s3://tempo --since 1h --against-offset 1d '{ kind = server }'
   traceql diff --source ./after --against-source ./before --query '{ name = \"POST /cart\" }'";

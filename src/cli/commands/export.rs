@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
 use traceql_blocks::bucket::destination::Destination;
 use traceql_blocks::bucket::source::SourceKind;
+use traceql_blocks::model::Trace;
 use traceql_blocks::model::trace::TraceFields;
-use traceql_blocks::model::{Trace, TraceId};
 use traceql_blocks::write::block::{BlockPlace, BlockWriter, WrittenBlock};
 use traceql_blocks::write::redact::{Action, AttributeName, Redaction};
 use traceql_blocks::write::{convert, otlp};
@@ -17,10 +18,9 @@ use traceql_engine::search::TraceResult;
 use uuid::Uuid;
 
 use super::convert::NewBlocks;
-use super::fetch::{CONCURRENT_TRACES, whole_traces};
 use super::{Asking, Told, split, whole};
 use crate::Success;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::rows::{Output, RowsWriter};
 use crate::output::sink::Screen;
 use crate::output::spans::{Matched, SpanRows};
@@ -31,6 +31,9 @@ use crate::sql_args::SqlFormat;
 use crate::terminal::Terminal;
 use crate::units::plural;
 use crate::write_args::{ExportArgs, ExportFormat};
+
+/// Traces that are fetched at a time.
+const CONCURRENT_TRACES: usize = 8;
 
 pub(crate) fn run(world: &World, args: &ExportArgs) -> Result<Success> {
     let (_, text) = settings::query_text(&args.text)?;
@@ -227,9 +230,35 @@ impl Export {
 
     /// The traces, whole and redacted, in the same order.
     async fn fetch(&self, found: &[TraceResult]) -> Result<Vec<Trace>> {
-        let ids: Vec<TraceId> = found.iter().map(|found| found.trace_id).collect();
-        let mut traces = whole_traces(&self.session, &ids, &self.options).await?;
-        traces.iter_mut().for_each(|trace| self.redaction.apply(trace));
-        Ok(traces)
+        let mut fetching = JoinSet::new();
+        for (at, found) in found.iter().enumerate() {
+            let (engine, source) = (self.session.engine.clone(), self.session.source.clone());
+            let tenants = self.session.tenants.clone();
+            // Whole traces: the time asked about says which, not how much of them.
+            let options = QueryOptions { time_range: None, ..self.options.clone() };
+            let id = found.trace_id;
+            fetching.spawn(async move {
+                let trace = engine.trace(&source, &tenants, id, &options).await;
+                trace.map(|outcome| (at, outcome.answer))
+            });
+        }
+        let mut traces = Vec::new();
+        while let Some(fetched) = fetching.join_next().await {
+            let fetched = fetched
+                .map_err(|error| Error::new(Kind::Failed, format!("internal error: {error}")))?;
+            traces.push(fetched?);
+        }
+        traces.sort_by_key(|(at, _)| *at);
+        let mut whole = Vec::with_capacity(traces.len());
+        for (at, trace) in traces {
+            let mut trace = trace.ok_or_else(|| {
+                let id = found[at].trace_id;
+                let gone = format!("trace {id} was found, and is gone: the source has changed");
+                Error::new(Kind::Failed, gone).hint("run the command again")
+            })?;
+            self.redaction.apply(&mut trace);
+            whole.push(trace);
+        }
+        Ok(whole)
     }
 }

@@ -6,7 +6,6 @@ pub(crate) mod convert;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod export;
-mod fetch;
 pub(crate) mod fmt;
 pub(crate) mod generate;
 pub(crate) mod lint;

@@ -1,26 +1,21 @@
 //! `traceql diff`: two traces, or two sets of traces, side by side by their calls.
 
-use std::collections::BTreeSet;
+mod gather;
 
-use traceql_blocks::bucket::source::SourceKind;
-use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::model::TraceId;
 use traceql_engine::QueryOptions;
 use traceql_language::TypedQuery;
 
-use super::fetch::{CONCURRENT_TRACES, whole_traces};
-use super::{Asking, Told, split, whole};
+use self::gather::{Gathered, gather};
+use super::{Asking, whole};
 use crate::Success;
 use crate::args::{SourceArgs, TimeArgs};
-use crate::diff::{Calls, Tolerance, compare};
+use crate::diff::{Tolerance, compare};
 use crate::diff_args::{AgainstArgs, DiffArgs};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::output::diff::{DiffOutput, Side as ShownSide};
-use crate::session::Session;
 use crate::settings::{self, World};
 use crate::units::{self, format_count};
-
-/// Every trace of a file.
-const EVERYTHING: &str = "{ }";
 
 /// What stands on one side of the comparison, as it was written.
 #[derive(Clone, Debug)]
@@ -40,14 +35,6 @@ struct Side {
     time: TimeArgs,
     /// How much earlier than that, nanoseconds.
     offset_nanos: u64,
-}
-
-/// What was found on one side.
-struct Gathered {
-    calls: Calls,
-    told: Told,
-    /// There may be more traces than were looked at.
-    is_cut: bool,
 }
 
 pub(crate) fn run(world: &World, args: &DiffArgs) -> Result<Success> {
@@ -232,60 +219,6 @@ fn tolerance(args: &DiffArgs) -> Result<Tolerance> {
 /// How A is asked, where it differs from B.
 fn options(world: &World, side: &Side, of_b: &QueryOptions) -> Result<QueryOptions> {
     Ok(QueryOptions { time_range: side.range(world)?, ..of_b.clone() })
-}
-
-async fn gather(session: &Session, operand: &Operand, options: &QueryOptions) -> Result<Gathered> {
-    match operand {
-        Operand::Trace(id) => one_trace(session, *id, options).await,
-        Operand::Query(_, query) => matching(session, query, options).await,
-        Operand::File(name) => {
-            if !matches!(session.source.kind(), SourceKind::Otlp(_)) {
-                return Err(Error::usage(format!("{name} is no file of traces"))
-                    .hint(format!("of blocks, compare what a query finds: --query '{EVERYTHING}' --source {name} --against-source OTHER")));
-            }
-            let query = traceql_language::compile(EVERYTHING, traceql_language::Dialect::Default)
-                .map_err(|error| Error::query("query", EVERYTHING, error))?;
-            let options = QueryOptions { limit: 0, time_range: None, ..options.clone() };
-            matching(session, &query, &options).await
-        }
-    }
-}
-
-async fn one_trace(session: &Session, id: TraceId, options: &QueryOptions) -> Result<Gathered> {
-    let (source, tenants) = (&session.source, &session.tenants);
-    let (trace, told) = split(session.engine.trace(source, tenants, id, options).await?);
-    let Some(trace) = trace else {
-        return Err(Error::new(Kind::Unreachable, format!("there is no trace {id} in {source}"))
-            .hint("--source says where both are, --against-source where A is"));
-    };
-    let mut calls = Calls::default();
-    add(&mut calls, trace);
-    Ok(Gathered { calls, told, is_cut: false })
-}
-
-async fn matching(
-    session: &Session,
-    query: &TypedQuery,
-    options: &QueryOptions,
-) -> Result<Gathered> {
-    let (source, tenants) = (&session.source, &session.tenants);
-    let outcome = session.engine.search(source, tenants, query, options).await?;
-    let (answer, told) = split(outcome);
-    let ids: BTreeSet<TraceId> = answer.traces.iter().map(|trace| trace.trace_id).collect();
-    let ids: Vec<TraceId> = ids.into_iter().collect();
-    let mut calls = Calls::default();
-    for ids in ids.chunks(CONCURRENT_TRACES) {
-        for trace in whole_traces(session, ids, options).await? {
-            add(&mut calls, trace);
-        }
-    }
-    Ok(Gathered { calls, told, is_cut: options.limit > 0 && ids.len() == options.limit })
-}
-
-fn add(calls: &mut Calls, mut trace: Trace) {
-    // A client's span and the server's that share an id are two.
-    trace.separate_shared_ids();
-    calls.add(&trace);
 }
 
 /// A side as it is shown.
