@@ -24,6 +24,9 @@ use crate::output::sink::{PAGER, Sink};
 use crate::terminal::Terminal;
 use crate::units;
 
+/// Most threads started, whatever is asked for: more would only wait for each other.
+const MAX_THREADS: usize = 1_024;
+
 /// Longest query file read; the language refuses far shorter ones, with a better message.
 const MAX_QUERY_FILE_BYTES: u64 = 16 << 20;
 
@@ -284,6 +287,7 @@ pub(crate) fn threads(asked: Option<std::num::NonZeroUsize>) -> usize {
     asked
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, std::num::NonZeroUsize::get)
+        .min(MAX_THREADS)
 }
 
 /// A memory limit.

@@ -1,9 +1,12 @@
 //! The keys of the file as one table: how each is written, what it sets, and which variables of the
 //! environment come before it.
 
-use clap::ValueEnum;
+use std::num::NonZeroUsize;
 
-use crate::args::{ColorChoice, DialectName, QueryFormat};
+use clap::ValueEnum;
+use traceql_blocks::bucket::tenant::TenantId;
+
+use crate::args::{ColorChoice, DialectName, OutputFormat};
 use crate::sql_args::SqlFormat;
 use crate::units;
 
@@ -37,10 +40,11 @@ pub(super) enum Meaning {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Text,
-    /// One text or several.
-    Texts,
+    /// One tenant or several.
+    Tenants,
     Flag,
     Count,
+    Threads,
     Duration,
     Size,
     Color,
@@ -68,13 +72,13 @@ const AWS_KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_PROFILE"];
 /// All of them, in the order they are shown.
 pub(crate) const KEYS: &[Key] = &[
     argument("source", Form::Text, &["TRACEQL_SOURCE"]),
-    argument("tenant", Form::Texts, &[]),
+    argument("tenant", Form::Tenants, &[]),
     argument("dialect", Form::Dialect, &[]),
     argument("output", Form::Output, &[]),
     Key { name: "limit", form: Form::Count, meaning: Meaning::Limit, environment: &[] },
     argument("timeout", Form::Duration, &[]),
     argument("memory", Form::Size, &[]),
-    argument("threads", Form::Count, &[]),
+    argument("threads", Form::Threads, &[]),
     argument("color", Form::Color, &["NO_COLOR"]),
     Key {
         name: "pager",
@@ -125,18 +129,30 @@ impl Form {
             false => Some(format!("{text:?} is none of: {}", words.join(", "))),
         };
         match self {
-            Self::Text | Self::Texts => text.is_empty().then(|| "it is empty".to_owned()),
+            Self::Text => text.is_empty().then(|| "it is empty".to_owned()),
+            Self::Tenants => text
+                .split('|')
+                .find_map(|name| TenantId::parse(name).err())
+                .map(|error| error.to_string()),
             Self::Flag => of(["true", "false"].map(str::to_owned).to_vec()),
             Self::Count => match text.parse::<usize>() {
                 Ok(_) => None,
                 Err(_) => Some(format!("{text:?} is no whole number")),
             },
-            Self::Duration => units::parse_duration(text).err(),
+            Self::Threads => match text.parse::<NonZeroUsize>() {
+                Ok(_) => None,
+                Err(_) => Some(format!("{text:?} is no number of threads")),
+            },
+            Self::Duration => match units::parse_duration(text) {
+                Ok(0) => Some("a time of 0 would allow nothing".to_owned()),
+                parsed => parsed.err(),
+            },
             Self::Size => units::parse_size(text).err(),
             Self::Color => of(words(ColorChoice::value_variants())),
             Self::Dialect => of(words(DialectName::value_variants())),
             Self::Output => {
-                let mut forms = words(QueryFormat::value_variants());
+                // Charts are what a terminal gets of metrics by itself.
+                let mut forms = words(OutputFormat::value_variants());
                 forms.extend(words(SqlFormat::value_variants()));
                 forms.sort();
                 forms.dedup();

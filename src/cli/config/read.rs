@@ -114,7 +114,7 @@ fn values(file: &File, fields: &Fields<'_>) -> Result<Values> {
         let wrong = |wrong: Wrong| file.error(wrong);
         let Some(node) = fields.get(key.name)? else { continue };
         let nodes = match (&node.content, key.form) {
-            (Content::List(items), Form::Texts) => items.as_slice(),
+            (Content::List(items), Form::Tenants) => items.as_slice(),
             (Content::Scalar { .. }, _) => std::slice::from_ref(node),
             _ => return Err(wrong(node.wrong(expected(key, node)))),
         };
@@ -133,7 +133,7 @@ fn values(file: &File, fields: &Fields<'_>) -> Result<Values> {
                 return Err(wrong(node.wrong(format!("`{}`: {why}", key.name))));
             }
             match key.form {
-                Form::Texts => texts.extend(text.split('|').map(str::to_owned)),
+                Form::Tenants => texts.extend(text.split('|').map(str::to_owned)),
                 _ => texts.push(text.to_owned()),
             }
         }
@@ -175,6 +175,10 @@ mod tests {
         refused("color = \"red\"", &["none of: auto, always, never"]);
         refused("output = \"xml\"", &["\"xml\" is none of:", "parquet"]);
         refused("limit = -1", &["is no whole number"]);
+        refused("threads = 0", &[":1:11", "is no number of threads"]);
+        refused("timeout = \"0s\"", &["a time of 0"]);
+        refused("tenant = [\"a\", \"b/c\"]", &[":1:16", "tenant"]);
+        refused("output = \"chart\"", &["none of: arrow, auto"]);
         refused("unsigned = \"perhaps\"", &["none of: true, false"]);
         refused("source = [\"a\"]", &["`source` is one value; found a list"]);
         refused("source = ", &["this is no TOML", ":1:"]);
