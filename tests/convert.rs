@@ -175,12 +175,21 @@ fn what_cannot_be_written_is_refused() {
         text.push_str(&transcript(&arguments, &output));
     }
     check_snapshot("cli/convert", &text);
-    // What the store says comes with the key, which has a new id every time.
     let output = run(&["convert", "--source", "sample:", "--out", "README.md/x"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("README.md is a file; blocks need folders"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_that_does_not_write_is_quoted_once() {
+    // What the store says comes with the key, which has a new id every time.
+    let output = run(&["convert", "--source", "sample:", "--out", "/proc/nowhere"]);
     assert_eq!(output.status.code(), Some(5));
     let said = stderr(&output);
-    assert!(said.starts_with("error: cannot write "), "{said}");
-    assert!(said.contains("README.md/x/single-tenant/"), "{said}");
+    assert!(said.starts_with("error: cannot write /proc/nowhere/single-tenant/"), "{said}");
+    assert_eq!(said.matches("/proc/nowhere").count(), 1, "{said}");
+    assert!(said.contains(": No such file or directory"), "{said}");
     assert!(said.contains("hint: check that there is room"), "{said}");
 }
 

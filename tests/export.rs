@@ -5,6 +5,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use arrow::array::AsArray as _;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 use crate::support::binary::{
     check_snapshot, run, run_with_input, stderr, stdout, traceql, transcript,
 };
@@ -51,6 +57,52 @@ fn lines_are_whole_traces() {
     assert!((1..ids.len()).contains(&n_some));
     assert!(some.lines().all(|line| lines.lines().any(|whole| whole == line)));
     assert_eq!(String::from_utf8(export(&["--limit", "3"])).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn parquet_is_a_row_a_span_that_matches() {
+    let read = |bytes: Vec<u8>| {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+        let schema = SchemaRef::clone(reader.schema());
+        let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+        concat_batches(&schema, &batches).unwrap()
+    };
+    let rows = read(export(&["-o", "parquet"]));
+    let ids = trace_ids(&ask("sample:", QUERY));
+    assert_eq!(rows.num_rows(), ids.len(), "one span of each trace matches");
+    let texts = |name: &str| rows.column_by_name(name).unwrap().as_string::<i32>().clone();
+    assert!(texts("status").iter().all(|status| status == Some("error")));
+    assert_eq!(
+        texts("trace_id").iter().flatten().collect::<Vec<_>>(),
+        ids.iter().collect::<Vec<_>>()
+    );
+    // SQL says the same of the columns that both have.
+    let columns =
+        "trace_id, span_id, name, kind, service_name, start_time, duration_nanos, root_name";
+    let sql = format!(
+        "SELECT {columns} FROM spans WHERE status = 'error' AND name = 'POST /cart/checkout' ORDER BY trace_id"
+    );
+    let output = run(&["sql", "--source", "sample:", "-o", "parquet", &sql]);
+    let expect = read(output.stdout);
+    for (at, name) in columns.split(", ").enumerate() {
+        assert_eq!(rows.column_by_name(name).unwrap(), expect.column(at), "{name}");
+    }
+    let route = rows.column_by_name("attributes").unwrap().as_map().value(0);
+    let keys = route.column(0).as_string::<i32>();
+    let at = keys.iter().position(|key| key == Some("http.route")).unwrap();
+    assert_eq!(route.column(1).as_string::<i32>().value(at), "/cart/checkout");
+
+    // All spans of the traces, those that match marked; to a file; with an attribute left out.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.parquet").to_str().unwrap().to_owned();
+    let out = ["-o", "parquet", "--all-spans", "--out", &file, "--drop", "span.http.route"];
+    assert_eq!(export(&out), b"");
+    let all = read(fs::read(&file).unwrap());
+    let matched = all.column_by_name("matched").unwrap().as_boolean();
+    assert_eq!(matched.true_count(), rows.num_rows());
+    assert!(all.num_rows() > 10 * rows.num_rows(), "{}", all.num_rows());
+    let keys = all.column_by_name("attributes").unwrap().as_map().keys().as_string::<i32>().clone();
+    assert!(keys.iter().all(|key| key != Some("http.route")));
 }
 
 #[test]

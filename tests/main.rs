@@ -5,11 +5,14 @@ mod capture;
 mod checks;
 mod cli;
 mod compact;
+mod config;
 mod convert;
+mod diff;
 mod evaluator;
 mod explain;
 mod export;
 mod golden;
+mod hostile;
 mod lint;
 mod memory;
 mod metrics_evaluator;
@@ -21,6 +24,8 @@ mod readme;
 mod remote;
 #[cfg(unix)]
 mod repl;
+#[cfg(unix)]
+mod screens;
 mod server;
 mod server_metrics;
 mod split;

@@ -300,3 +300,41 @@ fn statements_can_come_from_standard_input() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("traceql --help"), "{}", stderr(&output));
 }
+
+#[test]
+fn answers_of_both_languages_go_to_a_file_and_back_to_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("answers.csv");
+    let input = format!(
+        "\\o {}\n{{ status = error }} | count() > 7\nSELECT 7 AS seven;\n\\o\nSELECT 8 AS eight;\n",
+        file.display()
+    );
+    let output = run_with_input(&mut traceql(&["repl", "--source", "sample:"]), input.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "{\"eight\":8}\n");
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.starts_with("trace_id,") && written.ends_with("\nseven\n7\n"), "{written}");
+}
+
+#[test]
+fn a_profile_brings_its_source_and_settings() {
+    let home = Home::new();
+    let folder = home.path().join(".config/traceql");
+    std::fs::create_dir_all(&folder).unwrap();
+    let settings =
+        "[profiles.shop]\nsource = \"sample:\"\nlimit = 1\n[profiles.gone]\nsource = \"nowhere\"\n";
+    std::fs::write(folder.join("config.toml"), settings).unwrap();
+    let run = |input: &str| {
+        let mut command = traceql(&["repl"]);
+        command.env("HOME", home.path());
+        run_with_input(&mut command, input.as_bytes())
+    };
+    let output = run("\\profile shop\n{ status = error }\n\\profile\n");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output).lines().count(), 1, "{}", stdout(&output));
+    let said = stderr(&output);
+    assert!(said.contains("profile: shop\nthere are: shop, gone\n"), "{said}");
+    // One that cannot be used changes nothing.
+    let output = run("\\profile gone\n");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}

@@ -19,9 +19,15 @@ static RUNTIME: LazyLock<Runtime> =
 fuzz_target!(|data: &[u8]| {
     let Some((version, file)) = data.split_first() else { return };
     let metas: [&[u8]; 3] = [
-        include_bytes!("../../testdata/blocks/fixtures/vParquet3/synthetic/33333333-0000-4000-8000-000000000001/meta.json"),
-        include_bytes!("../../testdata/blocks/fixtures/vParquet4/synthetic/44444444-0000-4000-8000-000000000001/meta.json"),
-        include_bytes!("../../testdata/blocks/fixtures/vParquet5/synthetic/55555555-0000-4000-8000-000000000001/meta.json"),
+        include_bytes!(
+            "../../testdata/blocks/fixtures/vParquet3/synthetic/33333333-0000-4000-8000-000000000001/meta.json"
+        ),
+        include_bytes!(
+            "../../testdata/blocks/fixtures/vParquet4/synthetic/44444444-0000-4000-8000-000000000001/meta.json"
+        ),
+        include_bytes!(
+            "../../testdata/blocks/fixtures/vParquet5/synthetic/55555555-0000-4000-8000-000000000001/meta.json"
+        ),
     ];
     let meta = metas[usize::from(*version) % metas.len()];
     let Ok(ParsedMeta::Block(meta)) = BlockMeta::parse("meta.json", meta) else { return };

@@ -144,8 +144,7 @@ fn check_page(page: &DataPage, shape: &LeafShape) {
     let n = page.n_entries();
     let half = n / 2;
     check_levels(n, half, shape.max_rep, |n, out| page.rep_levels_to(n, out).is_ok());
-    let whole =
-        check_levels(n, half, shape.max_def, |n, out| page.def_levels_to(n, out).is_ok());
+    let whole = check_levels(n, half, shape.max_def, |n, out| page.def_levels_to(n, out).is_ok());
     let n_values = page.n_values();
     if let (Some(levels), Ok(n_values)) = (&whole, &n_values) {
         let full = levels.iter().filter(|level| **level == shape.max_def).count();

@@ -128,6 +128,16 @@ impl Error {
         }
     }
 
+    /// What was not written, and why, in the words of whoever failed: a store's message repeats the key
+    /// and counts retries, which its innermost cause does not.
+    #[must_use]
+    pub fn not_written(
+        key: impl Into<String>,
+        error: &(dyn std::error::Error + Send + Sync + 'static),
+    ) -> Self {
+        Self::NotWritten { key: key.into(), reason: reason(error).text }
+    }
+
     /// Shorthand for [`Error::Corrupt`].
     #[must_use]
     pub fn corrupt(
@@ -151,8 +161,8 @@ struct Reason {
 /// repeats the key and counts retries.
 ///
 /// object_store keeps the status of a failed listing to itself, so it is read from the text.
-fn reason(error: &object_store::Error) -> Reason {
-    let mut cause: &(dyn std::error::Error + 'static) = error;
+fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
+    let mut cause = error;
     let mut asked_for_credentials = false;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -223,6 +233,16 @@ mod tests {
         check(&format!("{prefix} 404 Not Found: "), "tenant not found: s3://b/k");
         check(&format!("{prefix} 500 Oops: one\ntwo"), "cannot read s3://b/k: 500 Oops (one)");
         check("connection refused", "cannot read s3://b/k: connection refused");
+    }
+
+    #[test]
+    fn what_is_not_written_says_why_once() {
+        let full = std::io::Error::other("No space left on device (os error 28)");
+        let error = Store::Generic { store: "LocalFileSystem", source: Box::new(full) };
+        let said = "cannot write /b/k: No space left on device (os error 28)";
+        assert_eq!(Error::not_written("/b/k", &error).to_string(), said);
+        let error = std::io::Error::other(error);
+        assert_eq!(Error::not_written("/b/k", &error).to_string(), said);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
 use crate::page_args::PageArgs;
 use crate::compact_args::{COMPACT_HELP, CompactArgs};
+use crate::config_args::{CONFIG_HELP, ConfigArgs};
+use crate::diff_args::{DIFF_EXAMPLES, DIFF_HELP, DiffArgs};
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
@@ -29,7 +31,7 @@ const STYLES: Styles = Styles::styled()
 const EXIT_CODES: &str = "\
 Exit codes:
   0    answered; a closed pipe counts as answered
-  1    nothing matched, with --exit-status; a check of `test` or `lint` failed
+  1    nothing matched, or sides differ, with --exit-status; a check of `test` or `lint` failed
   2    the command line or the query is wrong
   3    the source cannot be reached, or not with these credentials
   4    the answer is partial
@@ -78,6 +80,12 @@ pub(crate) struct CommonArgs {
     /// When to use colour
     #[arg(help_heading = COMMON, long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
+    /// Settings to use, of the profiles in ~/.config/traceql/config.toml
+    #[arg(help_heading = COMMON, long, global = true, env = "TRACEQL_PROFILE", hide_env_values = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Another file of settings
+    #[arg(help_heading = COMMON, long, global = true, env = "TRACEQL_CONFIG", hide_env_values = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) config: Option<PathBuf>,
     /// Say nothing on standard error but errors
     #[arg(help_heading = COMMON, short, long, global = true)]
     pub(crate) quiet: bool,
@@ -115,11 +123,16 @@ pub(crate) enum Command {
     /// Keep a bucket: put small blocks together, give up old ones, delete what was replaced
     #[command(after_help = COMPACT_HELP)]
     Compact(CompactArgs),
-    /// Export the traces that match a query, whole: as OTLP or as a block
+    /// Export the traces that match a query, whole: as OTLP or as a block; or the spans, as Parquet
     #[command(after_help = "Examples:\n  \
                       traceql export --source sample: '{ status = error }' > failed.jsonl\n  \
-                      traceql export --source sample: '{ status = error }' -o block --out ./failed --hash .user.id")]
+                      traceql export --source sample: '{ status = error }' -o block --out ./failed --hash .user.id\n  \
+                      traceql export --source sample: '{ status = error }' -o parquet --out failed.parquet\n\n\
+                      grammar/sql.md lists the columns of Parquet")]
     Export(ExportArgs),
+    /// Compare two traces, or two sets of traces: calls, errors, latencies
+    #[command(after_help = DIFF_EXAMPLES, after_long_help = DIFF_HELP)]
+    Diff(DiffArgs),
     /// Print queries in canonical form
     Fmt(FmtArgs),
     /// Ask at a prompt: history, completion from the data, commands; as plain `traceql` does
@@ -132,6 +145,9 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Answer Tempo's HTTP queries
     Serve(ServeArgs),
+    /// Show the settings that are in force, and who says so
+    #[command(after_long_help = CONFIG_HELP)]
+    Config(ConfigArgs),
     /// Print what makes a shell complete this command line
     #[command(after_help = "Examples:\n  \
                       traceql completions bash > /etc/bash_completion.d/traceql\n  \
@@ -251,8 +267,11 @@ pub(crate) struct RunArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct QueryText {
     /// The query, in quotes
-    #[arg(value_name = "QUERY", required_unless_present = "file")]
+    #[arg(value_name = "QUERY", required_unless_present_any = ["file", "named_query"])]
     pub(crate) query: Option<String>,
+    /// The same as an option
+    #[arg(id = "named_query", long = "query", value_name = "QUERY", conflicts_with_all = ["query", "file"], hide = true)]
+    pub(crate) named: Option<String>,
     /// Read the query from a file; - is standard input
     #[arg(long, short, value_name = "PATH", conflicts_with = "query")]
     pub(crate) file: Option<PathBuf>,
@@ -384,9 +403,9 @@ pub(crate) struct ExplainArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Most traces; 0 is all
-    #[arg(long, short, default_value_t = 20, value_name = "N")]
-    pub(crate) limit: usize,
+    /// Most traces; 0 is all [default: 20]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) limit: Option<usize>,
     /// Most spans listed of each spanset; 0 is all
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) spans_per_spanset: usize,
@@ -569,15 +588,15 @@ pub(crate) enum ColorChoice {
 pub(crate) enum OutputFormat {
     /// Table on a terminal, ndjson otherwise
     Auto,
-    /// One row a spanset, fitted to the terminal
+    /// Fitted to the terminal
     Table,
-    /// One row a listed span, as wide as it gets
+    /// As wide as it gets
     Wide,
-    /// Tempo's response, one document
+    /// One document
     Json,
     /// One JSON object a line
     Ndjson,
-    /// One row a listed span, with a header
+    /// With a header
     Csv,
     /// The table as Markdown
     Markdown,

@@ -8,20 +8,49 @@ use traceql_language::{Error as QueryError, ErrorKind, LineColumn, TextRange};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::error::{Error, Message};
-use crate::terminal::{ERROR, FAINT, HINT, NOTE, Paint};
+use crate::output::fit;
+use crate::terminal::{ERROR, FAINT, HINT, NOTE, Paint, Terminal};
 
 /// Expectations listed; more would not be read.
 const MAX_EXPECTED: usize = 8;
-/// Columns of query text shown of one line; the place of the error is always among them.
+/// Columns of query text shown of one line where no terminal says how many there are; the place of
+/// the error is always among them.
 const MAX_LINE_WIDTH: usize = 120;
-/// Columns shown before the error in a line that is cut.
-const CONTEXT_WIDTH: usize = 60;
+/// The least shown of a line, however narrow the terminal is.
+const MIN_LINE_WIDTH: usize = 20;
+
+/// What errors are drawn on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// Its colours.
+    pub(crate) paint: Paint,
+    /// Its columns, where it is a terminal: a drawing that wraps is none.
+    pub(crate) width: Option<u16>,
+}
+
+impl Page {
+    /// No terminal.
+    pub(crate) const PLAIN: Self = Self { paint: Paint { on: false }, width: None };
+
+    /// Standard output.
+    pub(crate) fn of_stdout(terminal: &Terminal) -> Self {
+        let width = terminal.stdout_is_terminal.then_some(terminal.width);
+        Self { paint: terminal.stdout, width }
+    }
+
+    /// Standard error; of two terminals only the width of the one is known.
+    pub(crate) fn of_stderr(terminal: &Terminal) -> Self {
+        let is_terminal = terminal.stderr_is_terminal && terminal.stdout_is_terminal;
+        Self { paint: terminal.stderr, width: is_terminal.then_some(terminal.width) }
+    }
+}
 
 /// An error as it is printed, several lines with a newline at the end.
-pub(crate) fn render(error: &Error, paint: Paint) -> String {
+pub(crate) fn render(error: &Error, page: Page) -> String {
+    let paint = page.paint;
     let mut text = match &error.message {
         Message::Text(message) => format!("{}: {message}\n", paint.paint(ERROR, "error")),
-        Message::Query { name, text, error } => render_query_error(name, text, error, paint),
+        Message::Query { name, text, error } => render_query_error(name, text, error, page),
     };
     for note in &error.notes {
         line(&mut text, format_args!("{}: {note}", paint.paint(NOTE, "note")));
@@ -37,15 +66,15 @@ pub(crate) fn render_query_error(
     name: &str,
     query: &str,
     error: &QueryError,
-    paint: Paint,
+    page: Page,
 ) -> String {
-    let mut text = String::new();
+    let (mut text, paint) = (String::new(), page.paint);
     let kind = match error.kind {
         ErrorKind::Parse => String::new(),
         kind => format!(" ({kind})"),
     };
     line(&mut text, format_args!("{}{kind}: {}", paint.paint(ERROR, "error"), error.message));
-    draw(&mut text, name, query, error.range, ERROR, paint);
+    draw(&mut text, name, query, error.range, ERROR, page);
     // Many messages say it themselves.
     if !error.expected.is_empty() && !error.message.starts_with("expected ") {
         let expected = expected(&error.expected);
@@ -77,11 +106,12 @@ pub(crate) struct Remark<'a> {
 }
 
 /// A remark with the text it is about.
-pub(crate) fn render_remark(remark: &Remark<'_>, paint: Paint) -> String {
+pub(crate) fn render_remark(remark: &Remark<'_>, page: Page) -> String {
+    let paint = page.paint;
     let Remark { label, style, message, name, text, range, hints } = *remark;
     let mut out = String::new();
     line(&mut out, format_args!("{}: {message}", paint.paint(style, label)));
-    draw(&mut out, name, text, range, style, paint);
+    draw(&mut out, name, text, range, style, page);
     for hint in hints {
         line(&mut out, format_args!("{}: {hint}", paint.paint(HINT, "hint")));
     }
@@ -107,7 +137,7 @@ fn expected(expected: &[String]) -> String {
 }
 
 /// The line of the query where the error begins, and marks under the range.
-fn draw(text: &mut String, name: &str, query: &str, range: TextRange, style: Style, paint: Paint) {
+fn draw(text: &mut String, name: &str, query: &str, range: TextRange, style: Style, page: Page) {
     let start = query.floor_char_boundary((range.start as usize).min(query.len()));
     let end = query.floor_char_boundary((range.end as usize).min(query.len())).max(start);
     let place = LineColumn::of(query, start);
@@ -116,9 +146,13 @@ fn draw(text: &mut String, name: &str, query: &str, range: TextRange, style: Sty
     let before = printable(&query[line_start..start]);
     let marked = printable(&query[start..end.min(line_end)]);
     let after = printable(&query[end.min(line_end)..line_end]);
-    let (before, marked, after) = cut(before, marked, after);
-
     let number = place.line.to_string();
+    let paint = page.paint;
+    let room = page.width.map_or(MAX_LINE_WIDTH, |width| {
+        usize::from(width).saturating_sub(number.len() + " | ".len()).max(MIN_LINE_WIDTH)
+    });
+    let (before, marked, after) = cut(before, marked, after, room);
+
     let gutter = " ".repeat(number.len());
     let bar = paint.paint(FAINT, "|").to_string();
     let arrow = paint.paint(FAINT, "-->");
@@ -147,21 +181,18 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Keeps what lies around the error of a line that is too long.
-fn cut(before: String, marked: String, after: String) -> (String, String, String) {
-    if before.width() + marked.width() + after.width() <= MAX_LINE_WIDTH {
+/// Keeps what lies around the error of a line that is too long: up to half of the room before it.
+fn cut(before: String, marked: String, after: String, room: usize) -> (String, String, String) {
+    if before.width() + marked.width() + after.width() <= room {
         return (before, marked, after);
     }
-    let before = match before.char_indices().nth_back(CONTEXT_WIDTH - 1) {
-        Some((at, _)) if at > 0 => format!("…{}", &before[at..]),
+    let half = room / 2;
+    let before = match before.char_indices().nth_back(half - 1) {
+        Some((at, c)) if at > 0 => format!("…{}", &before[at + c.len_utf8()..]),
         _ => before,
     };
-    let keep = |text: String, n_chars: usize| match text.char_indices().nth(n_chars) {
-        Some((at, _)) => (format!("{}…", &text[..at]), true),
-        None => (text, false),
-    };
-    let (marked, was_cut) = keep(marked, CONTEXT_WIDTH);
-    let after = if was_cut { String::new() } else { keep(after, CONTEXT_WIDTH).0 };
+    let marked = fit(&marked, room.saturating_sub(before.width()));
+    let after = fit(&after, room.saturating_sub(before.width() + marked.width()));
     (before, marked, after)
 }
 
@@ -173,11 +204,9 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
 
-    const PLAIN: Paint = Paint { on: false };
-
     fn check(query: &str, range: std::ops::Range<usize>, drawing: &str) {
         let error = QueryError::parse(TextRange::new(range.start, range.end), "wrong");
-        let text = render_query_error("query", query, &error, PLAIN);
+        let text = render_query_error("query", query, &error, Page::PLAIN);
         assert_eq!(text, format!("error: wrong\n{drawing}"), "{query:?}\n{text}");
     }
 
@@ -212,10 +241,19 @@ mod tests {
     fn long_lines_are_cut_around_the_error() {
         let query = format!("{}bad{}", "a".repeat(500), "z".repeat(500));
         let error = QueryError::parse(TextRange::new(500, 503), "wrong");
-        let text = render_query_error("query", &query, &error, PLAIN);
+        let text = render_query_error("query", &query, &error, Page::PLAIN);
         let shown = text.lines().nth(3).unwrap();
-        assert_eq!(shown, format!("1 | …{}bad{}…", "a".repeat(60), "z".repeat(60)));
-        assert_eq!(text.lines().nth(4).unwrap(), format!("  | {}^^^", " ".repeat(61)));
+        assert_eq!(shown, format!("1 | …{}bad{}…", "a".repeat(59), "z".repeat(56)));
+        assert_eq!(text.lines().nth(4).unwrap(), format!("  | {}^^^", " ".repeat(60)));
+        // A terminal is filled, and not more than that.
+        let page = Page { width: Some(30), ..Page::PLAIN };
+        let text = render_query_error("query", &query, &error, page);
+        let shown = text.lines().nth(3).unwrap();
+        assert_eq!(shown, format!("1 | …{}bad{}…", "a".repeat(12), "z".repeat(9)));
+        assert_eq!(shown.width(), 30);
+        let error = QueryError::parse(TextRange::new(0, 1_003), "wrong");
+        let text = render_query_error("query", &query, &error, page);
+        assert_eq!(text.lines().nth(4).unwrap(), format!("  | {}", "^".repeat(26)));
     }
 
     #[test]
@@ -229,7 +267,7 @@ mod tests {
         let error = QueryError::parse(TextRange::new(0, 1), "unexpected `x`")
             .expecting(["`{`", "`(`", "a number"])
             .hint("write a spanset");
-        let text = render_query_error("query", "x", &error, PLAIN);
+        let text = render_query_error("query", "x", &error, Page::PLAIN);
         assert!(
             text.ends_with("expected: `{`, `(` or a number\nhint: write a spanset\n"),
             "{text}"
@@ -239,7 +277,9 @@ mod tests {
     #[test]
     fn colour_is_written_only_when_wanted() {
         let error = Error::usage("no").hint("yes");
-        assert_eq!(render(&error, PLAIN), "error: no\nhint: yes\n");
-        assert!(render(&error, Paint { on: true }).contains("\u{1b}["));
+        assert_eq!(render(&error, Page::PLAIN), "error: no\nhint: yes\n");
+        assert!(
+            render(&error, Page { paint: Paint { on: true }, ..Page::PLAIN }).contains("\u{1b}[")
+        );
     }
 }

@@ -6,7 +6,11 @@ mod check;
 mod check_args;
 mod commands;
 mod compact_args;
+mod config;
+mod config_args;
 mod diagnostic;
+mod diff;
+mod diff_args;
 mod document;
 mod error;
 mod host;
@@ -25,10 +29,12 @@ mod write_args;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 
 use args::{Command, CommandLine};
+use config::Config;
 use error::{Error, Kind, Result};
 use output::sink::Sink;
 use settings::World;
@@ -58,6 +64,24 @@ pub fn run() -> ExitCode {
     run_with(std::env::args_os(), environment, now_unix_nanos())
 }
 
+/// Reads a text as a suite of checks and as a file of settings, and draws what is wrong with it: what
+/// people write by hand and `fuzz/` throws at it.
+#[doc(hidden)]
+pub fn read_documents(text: &str) {
+    let file =
+        || document::File { path: "text".into(), name: "text".to_owned(), text: text.to_owned() };
+    let reading = check::suite::Reading {
+        dialect: traceql_language::Dialect::Default,
+        now_unix_nanos: 1_767_225_600_000_000_000,
+        home: None,
+    };
+    let errors = [check::suite::check(file(), &reading).err(), config::check(&file()).err()];
+    for error in errors.into_iter().flatten() {
+        // It names the text, and has something to say.
+        assert!(diagnostic::render(&error, diagnostic::Page::PLAIN).len() > "error: \n".len());
+    }
+}
+
 /// The clock, for the few who need it after the start.
 fn now_unix_nanos() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0)
@@ -68,22 +92,31 @@ fn run_with(
     environment: Vec<(String, String)>,
     now_unix_nanos: u64,
 ) -> ExitCode {
-    let line = match CommandLine::try_parse_from(arguments) {
-        Ok(line) => line,
-        Err(error) => {
-            // Help and version go to standard output and are no failure. A closed pipe is none either.
-            drop(error.print());
-            return ExitCode::from(
-                u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()),
-            );
-        }
-    };
+    let arguments: Vec<OsString> = arguments.collect();
     let variable = |name: &str| {
         environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     };
+    // Once to find the file of settings, once more with what it says.
+    let asked = match CommandLine::try_parse_from(&arguments) {
+        Ok(line) => line,
+        Err(error) => return refused(&error),
+    };
+    let terminal = Terminal::detect(asked.common.color, asked.common.quiet, variable);
+    let config = match Config::load(&asked.common, &environment) {
+        Ok(config) => config,
+        Err(error) => {
+            report(&terminal, &error);
+            return ExitCode::from(error.kind.exit_code());
+        }
+    };
+    let line = match config.parse(&arguments) {
+        Ok(line) => line,
+        Err(error) => return refused(&error),
+    };
     let terminal = Terminal::detect(line.common.color, line.common.quiet, variable);
     let world = World {
-        environment,
+        environment: config.environment(),
+        config: Arc::new(config),
         now_unix_nanos,
         terminal,
         dialect: line.common.dialect.into(),
@@ -100,17 +133,19 @@ fn run_with(
     }
 }
 
+/// Help and version go to standard output and are no failure. A closed pipe is none either.
+fn refused(error: &clap::Error) -> ExitCode {
+    drop(error.print());
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()))
+}
+
 fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
     let Some(command) = &line.command else {
         if !io::stdin().is_terminal() || !world.terminal.stdout_is_terminal {
             return Err(Error::usage("no command given")
                 .hint("`traceql query` asks one question; `traceql --help` lists the commands"));
         }
-        let plain = CommandLine::parse_from(["traceql", "repl"]).command;
-        let Some(Command::Repl(args)) = &plain else {
-            return Err(Error::usage("no command given"));
-        };
-        return repl::run(world, line.common.color, args);
+        return repl::run(world, line.common.color, &world.config.repl()?.1);
     };
     match command {
         Command::Query(args) => commands::query::run(world, args),
@@ -123,11 +158,13 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
         Command::Compact(args) => commands::compact::run(world, args),
         Command::Convert(args) => commands::convert::run(world, args),
         Command::Export(args) => commands::export::run(world, args),
+        Command::Diff(args) => commands::diff::run(world, args),
         Command::Fmt(args) => commands::fmt::run(world, args),
         Command::Repl(args) => repl::run(world, line.common.color, args),
         Command::Test(args) => commands::test::run(world, args),
         Command::Lint(args) => commands::lint::run(world, args),
         Command::Serve(args) => commands::serve::run(world, args),
+        Command::Config(args) => commands::config::run(world, args),
         Command::Completions { shell } => commands::generate::completions(*shell),
         Command::Man { folder } => commands::generate::man(world, folder.as_deref()),
     }
@@ -135,7 +172,7 @@ fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {
 
 fn report(terminal: &Terminal, error: &Error) {
     if error.kind != Kind::BrokenPipe {
-        let text = diagnostic::render(error, terminal.stderr);
+        let text = diagnostic::render(error, diagnostic::Page::of_stderr(terminal));
         // There is nobody to tell if standard error is closed.
         drop(io::stderr().lock().write_all(text.as_bytes()));
     }

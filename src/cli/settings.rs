@@ -17,11 +17,15 @@ use crate::args::{
     DialectName, OutputFormat, QueryFormat, QueryText, RunArgs, SourceArgs, StoreArgs, TimeArgs,
     TraceFormat,
 };
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::output::sink::Sink;
+use crate::output::sink::{PAGER, Sink};
 use crate::terminal::Terminal;
 use crate::units;
+
+/// Most threads started, whatever is asked for: more would only wait for each other.
+const MAX_THREADS: usize = 1_024;
 
 /// Longest query file read; the language refuses far shorter ones, with a better message.
 const MAX_QUERY_FILE_BYTES: u64 = 16 << 20;
@@ -39,6 +43,8 @@ pub(crate) struct World {
     pub(crate) dialect: Dialect,
     /// Where answers go.
     pub(crate) sink: Sink,
+    /// The file of settings.
+    pub(crate) config: Arc<Config>,
     /// What the commands of a prompt share; `None` for a command by itself.
     pub(crate) host: Option<Arc<Host>>,
 }
@@ -57,6 +63,11 @@ impl World {
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         let mut found = self.environment.iter().rev().filter(|(key, _)| key == name);
         found.next().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// What pages long answers: a command line.
+    pub(crate) fn pager(&self) -> &str {
+        self.variable("TRACEQL_PAGER").or_else(|| self.variable("PAGER")).unwrap_or(PAGER)
     }
 
     /// Turns a query's text into a typed query.
@@ -164,6 +175,9 @@ impl World {
         args: &StoreArgs,
         io: &tokio::runtime::Handle,
     ) -> Result<SourceOptions> {
+        for missing in self.config.missing() {
+            self.terminal.warn(&missing);
+        }
         let mut environment = self.environment.clone();
         // Of two variables of one name the last one wins, so an option overrides the environment.
         for (name, value) in [
@@ -215,7 +229,7 @@ pub(crate) fn tenants(args: &SourceArgs) -> Result<Vec<TenantId>> {
 
 /// The text of a query, and what to call it in messages.
 pub(crate) fn query_text(args: &QueryText) -> Result<(String, String)> {
-    match (&args.query, &args.file) {
+    match (args.query.as_ref().or(args.named.as_ref()), &args.file) {
         (Some(text), _) => Ok(("query".to_owned(), text.clone())),
         (None, Some(path)) => read_query(path),
         (None, None) => Err(Error::usage("no query given")),
@@ -273,6 +287,7 @@ pub(crate) fn threads(asked: Option<std::num::NonZeroUsize>) -> usize {
     asked
         .or_else(|| std::thread::available_parallelism().ok())
         .map_or(1, std::num::NonZeroUsize::get)
+        .min(MAX_THREADS)
 }
 
 /// A memory limit.

@@ -31,9 +31,12 @@ pub(crate) struct ExportArgs {
     /// What to export the traces as
     #[arg(long, short, value_enum, default_value = "otlp", value_name = "FORM")]
     pub(crate) output: ExportFormat,
-    /// Where a block goes: a folder of tenants, or s3://, gs://, az://
+    /// Where a block goes, a folder of tenants or s3://, gs://, az://; or the file of -o parquet
     #[arg(long, value_name = "URL", required_if_eq("output", "block"))]
     pub(crate) out: Option<String>,
+    /// As Parquet: every span of the traces, with a column that tells which match
+    #[arg(long)]
+    pub(crate) all_spans: bool,
     #[command(flatten)]
     pub(crate) blocks: NewBlockArgs,
     /// Most traces; 0 is all
@@ -90,6 +93,8 @@ pub(crate) enum ExportFormat {
     OtlpProto,
     /// A block, in the folder or bucket that --out names
     Block,
+    /// A flat Parquet file, a row a span that matches
+    Parquet,
 }
 
 /// Formats of blocks that are written.

@@ -11,6 +11,7 @@ pub(crate) mod golden;
 pub(crate) mod golden_metrics;
 pub(crate) mod http;
 pub(crate) mod metrics_cases;
+pub(crate) mod mutate;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
 pub(crate) mod proxy;
 pub(crate) mod series;

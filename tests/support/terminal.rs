@@ -33,9 +33,11 @@ impl Terminal {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let terminal = Self { socket: format!("traceql-test-{}-{n}", std::process::id()) };
         let socket = &terminal.socket;
-        // The shell stays until it is told to go, so that there is a screen to capture.
-        let line =
-            format!("{environment} {TRACEQL} {arguments}; tmux -L {socket} wait-for -S done; cat");
+        // The shell stays until it is told to go, so that there is a screen to capture: a Ctrl-C that
+        // it gets together with the program is no reason to go.
+        let line = format!(
+            "trap : INT; {environment} {TRACEQL} {arguments}; tmux -L {socket} wait-for -S done; cat"
+        );
         let (width, height) = (size.0.to_string(), size.1.to_string());
         let folder = root().display().to_string();
         let settings = ["-f", "/dev/null", "new-session", "-d", "-c", &folder];

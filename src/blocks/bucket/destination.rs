@@ -53,12 +53,17 @@ impl Destination {
                     "plain HTTP is read only; s3://, gs:// and az:// are written to",
                 ));
             }
-            SourceUrl::Local(path)
-                if tokio::fs::metadata(path).await.is_ok_and(|m| !m.is_dir()) =>
-            {
-                return Err(refuse("there is a file of this name; blocks need a folder"));
-            }
-            _ => {}
+            SourceUrl::Local(path) => match file_on_the_way(path).await {
+                Some(file) if file == path => {
+                    return Err(refuse("there is a file of this name; blocks need a folder"));
+                }
+                Some(file) => {
+                    let reason = format!("{} is a file; blocks need folders", file.display());
+                    return Err(refuse(&reason));
+                }
+                None => {}
+            },
+            SourceUrl::Remote(_) => {}
         }
         // A path with `..` in it is resolved, for which it must exist; any other is made by the first
         // object that is put below it.
@@ -96,6 +101,19 @@ impl Destination {
         block.data.prefix_matches(&folder)
             || is_local(&self.store.url) && resolved(&block.data, &folder).unwrap_or(false)
     }
+}
+
+/// The file that stands where a folder would have to be; `None` if the path, as far as it exists, is
+/// one of folders.
+async fn file_on_the_way(path: &std::path::Path) -> Option<&std::path::Path> {
+    for there in path.ancestors() {
+        match tokio::fs::metadata(there).await {
+            Ok(metadata) => return (!metadata.is_dir()).then_some(there),
+            // Below a file nothing exists.
+            Err(_) => continue,
+        }
+    }
+    None
 }
 
 /// Whether the store is the file system, where one file has several paths.

@@ -136,16 +136,17 @@ async fn put(
     ];
     for (name, bytes) in forms {
         let key = path::child(tenant_folder, name);
-        let failed = |reason: String| Error::NotWritten { key: store.at().url(&key), reason };
+        let url = || store.at().url(&key);
         if live.is_empty() && compacted.is_empty() {
             match store.store.delete(&key).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(error.to_string())),
+                Err(error) => return Err(Error::not_written(url(), &error)),
             }
             continue;
         }
-        let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        store.store.put(&key, bytes.into()).await.map_err(|error| failed(error.to_string()))?;
+        let bytes = bytes.map_err(|error| Error::not_written(url(), &error))?;
+        let put = store.store.put(&key, bytes.into()).await;
+        put.map_err(|error| Error::not_written(url(), &error))?;
     }
     Ok(())
 }

@@ -28,6 +28,9 @@ use crate::units::{format_count, format_size, format_time, format_time_exact, pl
 const CACHE_BYTES: usize = 16 << 20;
 /// Rows of each table that `analyse` shows to people; the others are small.
 const MAX_ROWS: usize = 25;
+/// Columns of the list of blocks.
+const START: usize = 2;
+const END: usize = 3;
 
 pub(crate) fn run(world: &World, command: &BlocksCommand) -> Result<Success> {
     match command {
@@ -74,12 +77,15 @@ fn list(world: &World, args: &BlocksListArgs) -> Result<Success> {
     };
     let list = with_blocks(world, &args.source, options, |list, _| async { Ok(list) })?;
     let n_blocks = list.blocks.len() as u64;
-    let sheet = list_sheet(&list.blocks);
+    let (mut sheet, format) = (list_sheet(&list.blocks), world.output(args.output.output));
+    if format == OutputFormat::Table && sheet.width() > usize::from(world.terminal.width) {
+        fold(&mut sheet);
+    }
     world.print(|out| {
         if n_blocks == 0 && args.output.output == OutputFormat::Auto {
             return Ok(());
         }
-        sheet.write(out, world.output(args.output.output), &world.terminal)
+        sheet.write(out, format, &world.terminal)
     })?;
     for warning in &list.warnings {
         world.terminal.warn(&warning.to_string());
@@ -126,6 +132,18 @@ fn list_sheet(blocks: &[Block]) -> Sheet {
         ]
     });
     Sheet { columns, rows: rows.collect() }
+}
+
+/// Two lines a block, where a line is too short for it: times below each other, in seconds.
+fn fold(sheet: &mut Sheet) {
+    for row in &mut sheet.rows {
+        let end = std::mem::take(&mut row[END].text);
+        let lines = [row[START].text.as_str(), &end];
+        let seconds = lines.map(|time| time.split('.').next().unwrap_or_default());
+        row[START].text = seconds.join("\n");
+    }
+    sheet.columns[START].title = "Start, end (UTC)".to_owned();
+    sheet.fold(&["format", "end_time", "row_group_count", "compaction_level"]);
 }
 
 /// A time of a meta; the ends of time mean that it is unknown.

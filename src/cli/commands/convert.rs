@@ -52,8 +52,11 @@ pub(crate) fn run(world: &World, args: &ConvertArgs) -> Result<Success> {
     let ended = runtimes.supervise(&world.terminal, None, &Arc::new(Progress::default()), work);
     runtimes.stop();
     let Converted { blocks, tenant, warnings } = whole(ended)?;
-    let sheet = sheet(&blocks);
     let format = world.output(args.output.output);
+    let mut sheet = sheet(&blocks);
+    if format == OutputFormat::Table && sheet.width() > usize::from(world.terminal.width) {
+        sheet.fold(&["format", "row_group_count"]);
+    }
     to_stdout(|out| {
         if blocks.is_empty() && args.output.output == OutputFormat::Auto {
             return Ok(());

@@ -20,7 +20,7 @@ pub(crate) fn run(world: &World, args: &ExplainArgs) -> Result<Success> {
         _ => ExplainMode::Plan,
     };
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
-    asking.options.limit = args.limit;
+    asking.options.limit = args.limit.or(world.config.limit()).unwrap_or(asking.options.limit);
     asking.options.spans_per_spanset = args.spans_per_spanset;
     let options = asking.options.clone();
     let ended = asking.ask(move |session| async move {

@@ -1,5 +1,7 @@
-//! `traceql export`: the traces that match a query, whole, as OTLP or as a block.
+//! `traceql export`: the traces that match a query, whole, as OTLP or as a block; or the spans that
+//! match, as Parquet.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -19,9 +21,14 @@ use super::convert::NewBlocks;
 use super::{Asking, Told, split, whole};
 use crate::Success;
 use crate::error::{Error, Kind, Result};
+use crate::output::rows::{Output, RowsWriter};
+use crate::output::sink::Screen;
+use crate::output::spans::{Matched, SpanRows};
 use crate::output::to_stdout;
 use crate::session::Session;
 use crate::settings::{self, World};
+use crate::sql_args::SqlFormat;
+use crate::terminal::Terminal;
 use crate::units::plural;
 use crate::write_args::{ExportArgs, ExportFormat};
 
@@ -38,39 +45,66 @@ pub(crate) fn run(world: &World, args: &ExportArgs) -> Result<Success> {
     let redaction = redaction(args)?;
     let to_block = match args.output {
         ExportFormat::Block => Some(NewBlocks::new(&args.blocks)?),
+        ExportFormat::Parquet => {
+            let is_shown = args.out.is_none() && world.terminal.stdout_is_terminal;
+            if is_shown {
+                return Err(Error::usage("Parquet is no text for a terminal")
+                    .hint("write it with --out FILE, or pipe it on"));
+            }
+            None
+        }
         _ if args.out.is_some() => {
-            return Err(Error::usage("--out is where a block goes")
-                .hint("use -o block, or send standard output to a file"));
+            return Err(Error::usage("--out is where a block or a Parquet file goes")
+                .hint("use -o block or -o parquet, or send standard output to a file"));
         }
         _ => None,
     };
+    if args.all_spans && args.output != ExportFormat::Parquet {
+        return Err(Error::usage("--all-spans is for -o parquet")
+            .hint("as OTLP and as a block, traces are always whole"));
+    }
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     asking.options.limit = args.limit;
-    asking.options.spans_per_spanset = 1;
+    // Rows are the spans that match; otherwise one shows that the trace does.
+    let is_parquet = args.output == ExportFormat::Parquet;
+    asking.options.spans_per_spanset = if is_parquet { 0 } else { 1 };
     let options = asking.options.clone();
     let stores = asking.source_options(&args.source)?;
-    let (out, format) = (args.out.clone().unwrap_or_default(), args.output);
+    let (out, format, all) = (args.out.clone(), args.output, args.all_spans);
+    let terminal = world.terminal;
     let ended = asking.ask(move |session| async move {
         // What cannot be written to is said before anything is read.
         let destination = match &to_block {
-            Some(_) => Some(Destination::open(&out, &stores).await?),
+            Some(_) => Some(Destination::open(out.as_deref().unwrap_or_default(), &stores).await?),
             None => None,
+        };
+        let file = match (is_parquet, &out) {
+            (true, Some(out)) => Some(Output::file(Path::new(out))?),
+            (true, None) => Some(Output::screen(Screen::Stdout)),
+            (false, _) => None,
         };
         let outcome =
             session.engine.search(&session.source, &session.tenants, &query, &options).await?;
         let (mut answer, told) = split(outcome);
         answer.traces.sort_by_key(|trace| trace.trace_id);
         let export = Export { session, options, redaction, found: answer.traces };
-        let block = match (to_block, destination) {
-            (Some(blocks), Some(destination)) => export.to_block(&blocks, &destination).await?,
-            _ => {
-                export.to_otlp(format).await?;
-                None
+        let mut written = Written { n_traces: export.found.len(), ..Written::default() };
+        match (to_block, destination, file) {
+            (Some(blocks), Some(destination), _) => {
+                written.block = export.to_block(&blocks, &destination).await?;
             }
-        };
-        Ok::<(usize, Option<WrittenBlock>, Told), Error>((export.found.len(), block, told))
+            (_, _, Some(file)) => {
+                written.n_rows = Some(export.to_parquet(file, all, &terminal).await?);
+            }
+            _ => export.to_otlp(format).await?,
+        }
+        Ok::<(Written, Told), Error>((written, told))
     });
-    let (n_traces, block, told) = whole(ended)?;
+    let (Written { n_traces, block, n_rows }, told) = whole(ended)?;
+    if let (Some(n_rows), Some(out)) = (n_rows, &args.out) {
+        let (n_rows, n_traces) = (plural(n_rows, "span"), plural(n_traces as u64, "trace"));
+        world.terminal.note(&format!("{n_rows} of {n_traces} written to {out}"));
+    }
     if let Some(block) = &block {
         let id = block.meta.block_id;
         to_stdout(|out| writeln!(out, "{id}"))?;
@@ -96,6 +130,16 @@ fn redaction(args: &ExportArgs) -> Result<Redaction> {
     Ok(Redaction::new(rules, secret))
 }
 
+/// What came of an export.
+#[derive(Default)]
+struct Written {
+    n_traces: usize,
+    /// The block, if one was asked for and any trace found.
+    block: Option<WrittenBlock>,
+    /// Rows of Parquet.
+    n_rows: Option<u64>,
+}
+
 /// An answer whose traces are exported.
 struct Export {
     session: Session,
@@ -117,6 +161,22 @@ impl Export {
             }
         }
         Ok(())
+    }
+
+    async fn to_parquet(&self, output: Output, all: bool, terminal: &Terminal) -> Result<u64> {
+        let mut rows = SpanRows::new();
+        let mut writer = RowsWriter::new(output, SqlFormat::Parquet, rows.schema(), terminal)?;
+        for found in self.found.chunks(CONCURRENT_TRACES) {
+            for (trace, found) in self.fetch(found).await?.iter().zip(found) {
+                let spans = found.spansets.iter().flat_map(|spanset| &spanset.spans);
+                let matched: Matched = spans
+                    .map(|span| (span.span_id.clone(), span.start_unix_nanos, span.duration_nanos))
+                    .collect();
+                rows.add(trace, &self.fields(found), &matched, all)?;
+            }
+            writer.write(&rows.take()?)?;
+        }
+        writer.finish()
     }
 
     async fn to_block(
@@ -151,17 +211,21 @@ impl Export {
     async fn write(&self, writer: &mut BlockWriter) -> Result<()> {
         for found in self.found.chunks(CONCURRENT_TRACES) {
             for (trace, found) in self.fetch(found).await?.iter().zip(found) {
-                // The root was told by the order in which spans came, which the trace has lost.
-                let fields = TraceFields {
-                    start_unix_nanos: found.start_unix_nanos,
-                    end_unix_nanos: found.start_unix_nanos.wrapping_add(found.duration_nanos),
-                    root_service_name: self.redaction.service_name(&found.root_service_name),
-                    root_span_name: found.root_trace_name.clone(),
-                };
-                writer.write_stored(trace, &fields).await?;
+                writer.write_stored(trace, &self.fields(found)).await?;
             }
         }
         Ok(())
+    }
+
+    /// What is said of a trace as a whole: its root was told by the order in which spans came, which
+    /// the trace has lost.
+    fn fields(&self, found: &TraceResult) -> TraceFields {
+        TraceFields {
+            start_unix_nanos: found.start_unix_nanos,
+            end_unix_nanos: found.start_unix_nanos.wrapping_add(found.duration_nanos),
+            root_service_name: self.redaction.service_name(&found.root_service_name),
+            root_span_name: found.root_trace_name.clone(),
+        }
     }
 
     /// The traces, whole and redacted, in the same order.

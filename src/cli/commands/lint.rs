@@ -9,6 +9,7 @@ use super::whole;
 use crate::Success;
 use crate::args::SourceArgs;
 use crate::check_args::LintArgs;
+use crate::diagnostic::Page;
 use crate::error::{Error, Kind, Result};
 use crate::lint::find::find;
 use crate::lint::report::{Reported, end, sarif, text};
@@ -46,7 +47,7 @@ pub(crate) fn run(world: &World, args: &LintArgs) -> Result<Success> {
         let n_queries = files.iter().map(|(_, queries)| queries.len()).sum();
         to_stdout(|out| {
             for reported in &reports {
-                out.write_all(text(reported, world.terminal.stdout).as_bytes())?;
+                out.write_all(text(reported, Page::of_stdout(&world.terminal)).as_bytes())?;
             }
             out.write_all(end(&reports, n_queries, files.len()).as_bytes())
         })?;

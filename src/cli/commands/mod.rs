@@ -2,7 +2,9 @@
 
 pub(crate) mod blocks;
 pub(crate) mod compact;
+pub(crate) mod config;
 pub(crate) mod convert;
+pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod fmt;
@@ -76,6 +78,11 @@ impl<'a> Asking<'a> {
         self.world.source_options(&source.stores, self.host.runtimes.io())
     }
 
+    /// Another source, to be opened beside that of the command.
+    pub(crate) fn beside(&self, source: &SourceArgs) -> Result<SessionOptions> {
+        SessionOptions::new(self.world, source, self.host.runtimes.io())
+    }
+
     /// Opens the source and does the work, supervised.
     pub(crate) fn ask<T, F>(&self, work: impl FnOnce(Session) -> F + Send + 'static) -> Ended<T>
     where
@@ -119,6 +126,34 @@ pub(crate) struct Told {
     stats: QueryStats,
     partial: Option<String>,
     warnings: Vec<String>,
+}
+
+impl Told {
+    /// Adds what another question told.
+    pub(crate) fn add(&mut self, told: Self) {
+        let Self { stats, partial, warnings } = told;
+        let of = &mut self.stats;
+        *of = QueryStats {
+            total_blocks: of.total_blocks.max(stats.total_blocks),
+            selected_blocks: of.selected_blocks.max(stats.selected_blocks),
+            selected_block_bytes: of.selected_block_bytes.max(stats.selected_block_bytes),
+            units_total: of.units_total + stats.units_total,
+            units_done: of.units_done + stats.units_done,
+            inspected_traces: of.inspected_traces + stats.inspected_traces,
+            inspected_spans: of.inspected_spans + stats.inspected_spans,
+            bytes_read: of.bytes_read + stats.bytes_read,
+            requests: of.requests + stats.requests,
+            row_groups_skipped: of.row_groups_skipped + stats.row_groups_skipped,
+            pages_read: of.pages_read + stats.pages_read,
+            elapsed: of.elapsed + stats.elapsed,
+        };
+        self.partial = self.partial.take().or(partial);
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
 }
 
 /// Takes the answer and leaves the rest.

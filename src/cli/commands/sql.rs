@@ -1,18 +1,18 @@
 //! `traceql sql`: statements over the tables of traces, their rows printed while they come.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use traceql_engine::tables::{CopyTo, SqlStatement};
-use traceql_engine::{Error as EngineError, QueryOptions, QueryStats};
+use traceql_engine::{Error as EngineError, QueryOptions};
 use traceql_language::{Error as QueryError, TextRange};
 
 use super::{Asking, Told, split};
 use crate::Success;
 use crate::args::QueryText;
 use crate::error::{Error, Result};
-use crate::output::rows::{RowsWriter, Target};
-use crate::output::to_stdout;
+use crate::output::rows::{Output, RowsWriter};
+use crate::output::sink::Sink;
 use crate::session::Session;
 use crate::settings::{self, World};
 use crate::sql_args::{SqlArgs, SqlFormat};
@@ -24,23 +24,25 @@ use crate::units::plural;
 const ENDINGS: &str = "endings that say the form: .parquet, .arrow, .csv, .json, .ndjson, .md";
 
 /// How the rows of statements are printed.
-#[derive(Clone, Debug)]
-pub(crate) struct Printing {
+#[derive(Clone)]
+struct Printing {
     /// The form, not `Auto`.
-    pub(crate) format: SqlFormat,
-    /// Where to.
-    pub(crate) target: Target,
-    /// Who reads standard output.
-    pub(crate) terminal: Terminal,
+    format: SqlFormat,
+    /// The file they go to; the screen without.
+    file: Option<PathBuf>,
+    /// Where they go without a file.
+    screen: Output,
+    /// Who reads it.
+    terminal: Terminal,
 }
 
 /// What came of some statements.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SqlRun {
+#[derive(Debug, Default)]
+struct SqlRun {
     /// What there is to say besides the rows, of all statements together.
-    pub(crate) told: Told,
+    told: Told,
     /// Rows of the last statement.
-    pub(crate) n_rows: u64,
+    n_rows: u64,
 }
 
 pub(crate) fn run(world: &World, args: &SqlArgs) -> Result<Success> {
@@ -52,15 +54,19 @@ pub(crate) fn run(world: &World, args: &SqlArgs) -> Result<Success> {
         .filter_map(SqlStatement::copy_to)
         .try_for_each(|copy| copy_target(copy).map(drop))?;
     let printing = printing(world, args, &statements)?;
+    let screen = printing.screen.clone();
     let mut asking = Asking::new(world, &args.source, &args.time, &args.run)?;
     // Rows and a progress bar on one terminal would write over each other.
-    asking.shows_progress = printing.target != Target::Stdout || !world.terminal.stdout_is_terminal;
+    asking.shows_progress = printing.file.is_some() || !world.terminal.stdout_is_terminal;
     let options = asking.options.clone();
     let ended = asking.ask(move |session| async move {
         run_sql(&session, &options, &name, &text, &printing).await
     });
+    // A pager has the terminal until it is left, also after an error.
+    screen.leave()?;
     let partial = "what was printed is not all; a file is not written in part";
     match ended {
+        Ended::Done(Err(error)) if screen.was_left(&error) => Ok(Success::Answered),
         Ended::Done(result) => {
             let SqlRun { told, n_rows } = result?;
             asking.finish(&told, n_rows == 0, "no rows")
@@ -72,7 +78,7 @@ pub(crate) fn run(world: &World, args: &SqlArgs) -> Result<Success> {
 
 /// Runs the statements of a text on an opened session, one after the other, and prints the rows of
 /// each while they come. `name` is what messages call the text.
-pub(crate) async fn run_sql(
+async fn run_sql(
     session: &Session,
     options: &QueryOptions,
     name: &str,
@@ -83,7 +89,7 @@ pub(crate) async fn run_sql(
     let mut run = SqlRun::default();
     for (at, statement) in parse(name, text)?.iter().enumerate() {
         if at > 0 && printing.is_for_people() {
-            to_stdout(|out| writeln!(out))?;
+            writeln!(printing.screen.clone())?;
         }
         let (source, tenants) = (&session.source, &session.tenants);
         let mut answer =
@@ -91,32 +97,36 @@ pub(crate) async fn run_sql(
         if statement.is_explain() && printing.is_for_people() {
             while let Some(batch) = answer.next().await.map_err(refuse)? {
                 run.n_rows = batch.num_rows() as u64;
-                print_plan(&batch, &printing.terminal)?;
+                print_plan(&batch, &mut printing.screen.clone(), &printing.terminal)?;
             }
         } else {
-            let (target, format) = match statement.copy_to() {
-                None => (printing.target.clone(), printing.format),
-                Some(copy) => copy_target(copy)?,
+            let (file, format) = match statement.copy_to() {
+                None => (printing.file.clone(), printing.format),
+                Some(copy) => copy_target(copy).map(|(file, format)| (Some(file), format))?,
             };
-            let mut rows = RowsWriter::new(&target, format, answer.schema(), &printing.terminal)?;
+            let output = match &file {
+                None => printing.screen.clone(),
+                Some(file) => Output::file(file)?,
+            };
+            let mut rows = RowsWriter::new(output, format, answer.schema(), &printing.terminal)?;
             while let Some(batch) = answer.next().await.map_err(refuse)? {
                 rows.write(&batch)?;
             }
             run.n_rows = rows.finish()?;
-            if let Target::File(path) = &target {
+            if let Some(path) = &file {
                 let n_rows = plural(run.n_rows, "row");
                 printing.terminal.note(&format!("{n_rows} written to {}", path.display()));
             }
         }
         let ((), told) = split(answer.finish());
-        add(&mut run.told, told);
+        run.told.add(told);
     }
     Ok(run)
 }
 
 impl Printing {
     fn is_for_people(&self) -> bool {
-        self.target == Target::Stdout && matches!(self.format, SqlFormat::Table | SqlFormat::Wide)
+        self.file.is_none() && matches!(self.format, SqlFormat::Table | SqlFormat::Wide)
     }
 }
 
@@ -130,7 +140,8 @@ fn text(args: &SqlArgs) -> Result<(String, String)> {
         (None, None) => Some(PathBuf::from("-")),
         (_, file) => file.clone(),
     };
-    let (name, text) = settings::query_text(&QueryText { query: args.sql.clone(), file })?;
+    let (name, text) =
+        settings::query_text(&QueryText { query: args.sql.clone(), named: None, file })?;
     Ok((if args.sql.is_some() { "sql".to_owned() } else { name }, text))
 }
 
@@ -145,20 +156,16 @@ fn parse(name: &str, text: &str) -> Result<Vec<SqlStatement>> {
 
 /// Where the rows of statements go, and as what.
 fn printing(world: &World, args: &SqlArgs, statements: &[SqlStatement]) -> Result<Printing> {
-    let target = match &args.out {
-        None => Target::Stdout,
-        Some(path) => Target::File(path.clone()),
-    };
     let terminal = world.terminal;
-    let format = match (args.output, &target) {
-        (SqlFormat::Auto, Target::File(path)) => {
+    let format = match (args.output, &args.out) {
+        (SqlFormat::Auto, Some(path)) => {
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
             SqlFormat::named(ending).ok_or_else(|| {
                 Error::usage(format!("the name of {} does not say its form", path.display()))
                     .hint(format!("give --output, or one of the {ENDINGS}"))
             })?
         }
-        (SqlFormat::Auto, Target::Stdout) => {
+        (SqlFormat::Auto, None) => {
             let is_plan = statements.iter().all(SqlStatement::is_explain);
             if terminal.stdout_is_terminal || is_plan {
                 SqlFormat::Table
@@ -173,14 +180,22 @@ fn printing(world: &World, args: &SqlArgs, statements: &[SqlStatement]) -> Resul
         return Err(Error::usage(format!("{n_printed} statements cannot share one file"))
             .hint("ask one statement at a time, or COPY (SELECT …) TO 'FILE' each"));
     }
-    if format.is_binary() && target == Target::Stdout && terminal.stdout_is_terminal {
-        return Err(Error::usage("such a file is no text for a terminal")
+    if format.is_binary() && args.out.is_none() && terminal.stdout_is_terminal {
+        return Err(Error::usage("Parquet and Arrow are no text for a terminal")
             .hint("write it with --out FILE, or pipe it on"));
     }
-    Ok(Printing { format, target, terminal })
+    let sink = match (&world.sink, &args.out) {
+        // At a prompt it has been decided.
+        (Sink::Stdout, None) if world.host.is_none() && std::io::stdin().is_terminal() => {
+            Sink::Pager(world.pager().to_owned())
+        }
+        (sink, _) => sink.clone(),
+    };
+    let screen = Output::screen(sink.open(&terminal));
+    Ok(Printing { format, file: args.out.clone(), screen, terminal })
 }
 
-fn copy_target(copy: &CopyTo) -> Result<(Target, SqlFormat)> {
+fn copy_target(copy: &CopyTo) -> Result<(PathBuf, SqlFormat)> {
     let CopyTo { target, format } = copy;
     if target.contains("://") || target.is_empty() {
         return Err(Error::usage(format!("COPY writes to a file, and {target:?} names none")));
@@ -189,29 +204,31 @@ fn copy_target(copy: &CopyTo) -> Result<(Target, SqlFormat)> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let named = format.as_deref().unwrap_or(ending);
     match SqlFormat::named(named) {
-        Some(form) => Ok((Target::File(path), form)),
+        Some(form) => Ok((path, form)),
         None => Err(Error::usage(format!("COPY does not know the form of {target:?}"))
             .hint(format!("write STORED AS PARQUET, or one of the {ENDINGS}"))),
     }
 }
 
 /// A plan as people read it: each under its kind.
-fn print_plan(batch: &arrow::array::RecordBatch, terminal: &Terminal) -> Result<()> {
+fn print_plan(
+    batch: &arrow::array::RecordBatch,
+    out: &mut Output,
+    terminal: &Terminal,
+) -> Result<()> {
     use arrow::array::AsArray as _;
     let [kinds, plans] = batch.columns() else { return Ok(()) };
     let (Some(kinds), Some(plans)) = (kinds.as_string_opt::<i32>(), plans.as_string_opt::<i32>())
     else {
         return Ok(());
     };
-    to_stdout(|out| {
-        for (kind, plan) in kinds.iter().zip(plans.iter()) {
-            writeln!(out, "{}", terminal.stdout.paint(HEADING, kind.unwrap_or_default()))?;
-            for line in plan.unwrap_or_default().lines() {
-                writeln!(out, "  {line}")?;
-            }
+    for (kind, plan) in kinds.iter().zip(plans.iter()) {
+        writeln!(out, "{}", terminal.stdout.paint(HEADING, kind.unwrap_or_default()))?;
+        for line in plan.unwrap_or_default().lines() {
+            writeln!(out, "  {line}")?;
         }
-        Ok(())
-    })
+    }
+    Ok(out.flush()?)
 }
 
 /// An error of a statement, drawn under its text where its place is known.
@@ -225,31 +242,5 @@ fn refused(name: &str, text: &str, error: EngineError) -> Error {
             Error::query(name, text, refused)
         }
         None => error.hints.into_iter().fold(Error::usage(error.message), Error::hint),
-    }
-}
-
-/// Adds what a statement told to what the others have.
-fn add(sum: &mut Told, told: Told) {
-    let Told { stats, partial, warnings } = told;
-    let of = &mut sum.stats;
-    *of = QueryStats {
-        total_blocks: of.total_blocks.max(stats.total_blocks),
-        selected_blocks: of.selected_blocks.max(stats.selected_blocks),
-        selected_block_bytes: of.selected_block_bytes.max(stats.selected_block_bytes),
-        units_total: of.units_total + stats.units_total,
-        units_done: of.units_done + stats.units_done,
-        inspected_traces: of.inspected_traces + stats.inspected_traces,
-        inspected_spans: of.inspected_spans + stats.inspected_spans,
-        bytes_read: of.bytes_read + stats.bytes_read,
-        requests: of.requests + stats.requests,
-        row_groups_skipped: of.row_groups_skipped + stats.row_groups_skipped,
-        pages_read: of.pages_read + stats.pages_read,
-        elapsed: of.elapsed + stats.elapsed,
-    };
-    sum.partial = sum.partial.take().or(partial);
-    for warning in warnings {
-        if !sum.warnings.contains(&warning) {
-            sum.warnings.push(warning);
-        }
     }
 }

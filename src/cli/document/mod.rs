@@ -1,10 +1,11 @@
-//! YAML and JSON as one tree whose nodes know where in the text they stand, so that whatever is wrong
-//! with a value, a query inside it included, can be drawn under the text people wrote. Knows no suite
-//! and no dashboard.
+//! YAML, JSON and TOML as one tree whose nodes know where in the text they stand, so that whatever is wrong
+//! with a value, a query inside it included, can be drawn under the text people wrote. Knows no suite,
+//! no dashboard and no setting.
 
 mod fields;
 mod json;
 mod place;
+mod toml;
 mod yaml;
 
 use std::ops::Range;
@@ -93,6 +94,11 @@ impl File {
     /// The file as JSON.
     pub(crate) fn json(&self) -> Result<Node> {
         json::parse(&self.text).map_err(|wrong| self.error(wrong))
+    }
+
+    /// The file as TOML.
+    pub(crate) fn toml(&self) -> Result<Node> {
+        toml::parse(&self.text).map_err(|wrong| self.error(wrong))
     }
 
     /// What is wrong, drawn under the file's text.

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::{Finding, Found, Level, Rule};
-use crate::diagnostic::{Remark, render_remark};
+use crate::diagnostic::{Page, Remark, render_remark};
 use crate::document::File;
-use crate::terminal::{ERROR, NOTE, Paint, WARNING};
+use crate::terminal::{ERROR, NOTE, WARNING};
 use crate::units::plural;
 
 /// A finding with all that it is about.
@@ -20,7 +20,7 @@ pub(crate) struct Reported<'a> {
 }
 
 /// A finding, drawn under its place.
-pub(crate) fn text(reported: &Reported<'_>, paint: Paint) -> String {
+pub(crate) fn text(reported: &Reported<'_>, page: Page) -> String {
     let Reported { file, found, finding } = reported;
     let style = match finding.level {
         Level::Error => ERROR,
@@ -40,7 +40,7 @@ pub(crate) fn text(reported: &Reported<'_>, paint: Paint) -> String {
         range: found.place(file, finding.range),
         hints: &finding.hints,
     };
-    render_remark(&remark, paint) + "\n"
+    render_remark(&remark, page) + "\n"
 }
 
 /// The last line.

@@ -2,11 +2,13 @@
 //! came from or what they cost.
 
 pub(crate) mod chart;
+pub(crate) mod diff;
 pub(crate) mod metrics;
 pub(crate) mod rows;
 pub(crate) mod search;
 pub(crate) mod sheet;
 pub(crate) mod sink;
+pub(crate) mod spans;
 pub(crate) mod tree;
 pub(crate) mod waterfall;
 

@@ -7,9 +7,8 @@ use serde_json::Value as Json;
 use traceql_engine::QueryStats;
 use traceql_engine::search::{ResultAttribute, SearchAnswer, SpanResult, TraceResult, Value};
 use traceql_server::api::json;
-use unicode_width::UnicodeWidthStr as _;
 
-use super::sheet::{Cell, Column, Sheet, Tone};
+use super::sheet::{Cell, Column, GAP, Sheet, Tone};
 use super::{fit, printable};
 use crate::args::OutputFormat;
 use crate::terminal::Terminal;
@@ -19,8 +18,6 @@ use crate::units;
 const MIN_ROOT_WIDTH: usize = 34;
 /// Columns a value of a spanset may take in a table.
 const MAX_VALUE_WIDTH: usize = 24;
-/// Columns between two columns.
-const GAP: usize = 2;
 
 /// Writes an answer; `Auto` counts as a table.
 pub(crate) fn write(
@@ -123,7 +120,7 @@ fn fitted(answer: &SearchAnswer, width: usize) -> Sheet {
             cell.text = fit(&cell.text, MAX_VALUE_WIDTH.max(32));
         }
     }
-    if natural_width(&sheet) <= width {
+    if sheet.width() <= width {
         return sheet;
     }
     let day_of = |trace: &TraceResult| units::format_time(trace.start_unix_nanos)[..10].to_owned();
@@ -134,8 +131,8 @@ fn fitted(answer: &SearchAnswer, width: usize) -> Sheet {
             row[0].text = row[0].text.get(11..).unwrap_or_default().to_owned();
         }
     }
-    let (service, name) = (column_width(&sheet, 2), column_width(&sheet, 3));
-    let others = natural_width(&sheet) - service - name;
+    let (service, name) = (sheet.column_width(2), sheet.column_width(3));
+    let others = sheet.width() - service - name;
     let left = width.saturating_sub(others);
     if left >= MIN_ROOT_WIDTH.min(service + name) {
         let service_width = service.min((left * 2 / 5).max(left.saturating_sub(name)));
@@ -152,7 +149,7 @@ fn fitted(answer: &SearchAnswer, width: usize) -> Sheet {
 fn two_lines(sheet: Sheet, width: usize) -> Sheet {
     let titles: Vec<String> = sheet.columns.iter().map(|column| column.title.clone()).collect();
     let n_columns = sheet.columns.len();
-    let others = [0, 1, 4].map(|at| column_width(&sheet, at) + GAP).iter().sum::<usize>();
+    let others = [0, 1, 4].map(|at| sheet.column_width(at) + GAP).iter().sum::<usize>();
     let left = width.saturating_sub(others).max(32);
     let rows = sheet.rows.into_iter().map(|row| {
         let mut lines = vec![fit(&format!("{}: {}", row[2].text, row[3].text), left)];
@@ -174,16 +171,6 @@ fn two_lines(sheet: Sheet, width: usize) -> Sheet {
     let matched = columns.nth(2);
     let trace = Some(Column::text("Trace", "trace"));
     Sheet { columns: [start, duration, matched, trace].into_iter().flatten().collect(), rows }
-}
-
-fn column_width(sheet: &Sheet, at: usize) -> usize {
-    let cells = sheet.rows.iter().map(|row| row[at].text.width());
-    cells.chain([sheet.columns[at].title.width()]).max().unwrap_or(0)
-}
-
-fn natural_width(sheet: &Sheet) -> usize {
-    let columns = (0..sheet.columns.len()).map(|at| column_width(sheet, at) + GAP);
-    columns.sum::<usize>().saturating_sub(GAP)
 }
 
 /// One row a listed span, its attributes in one column.

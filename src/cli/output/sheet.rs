@@ -6,10 +6,14 @@ use comfy_table::{
     Attribute, Cell as TableCell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table,
 };
 use serde_json::Value as Json;
+use unicode_width::UnicodeWidthStr;
 
 use super::printable;
 use crate::args::OutputFormat;
 use crate::terminal::Terminal;
+
+/// Columns between two columns.
+pub(crate) const GAP: usize = 2;
 
 /// Rows under named columns.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +117,41 @@ impl Sheet {
         }
     }
 
+    /// How wide it is as a table.
+    pub(crate) fn width(&self) -> usize {
+        let gaps = GAP * self.columns.len().saturating_sub(1);
+        (0..self.columns.len()).map(|at| self.column_width(at)).sum::<usize>() + gaps
+    }
+
+    /// How wide a column is as part of a table.
+    pub(crate) fn column_width(&self, at: usize) -> usize {
+        let title = self.columns[at].title.width();
+        let cells = self.rows.iter().flat_map(|row| row[at].text.lines());
+        cells.map(UnicodeWidthStr::width).chain([title]).max().unwrap_or(0)
+    }
+
+    /// Moves columns below the first one, numbers behind their titles: for a terminal in which they do
+    /// not fit side by side.
+    pub(crate) fn fold(&mut self, keys: &[&str]) {
+        let folds: Vec<bool> =
+            self.columns.iter().map(|column| keys.contains(&column.key.as_str())).collect();
+        for row in &mut self.rows {
+            let below = self.columns.iter().zip(row.iter()).zip(&folds);
+            let below: Vec<String> = below
+                .filter(|((_, cell), folds)| **folds && !cell.text.is_empty())
+                .map(|((column, cell), _)| match column.right {
+                    true => format!("{} {}", column.title.to_lowercase(), cell.text),
+                    false => cell.text.clone(),
+                })
+                .collect();
+            if let (Some(first), false) = (row.first_mut(), below.is_empty()) {
+                first.text = format!("{}\n  {}", first.text, below.join(", "));
+            }
+            retain(row, &folds);
+        }
+        retain(&mut self.columns, &folds);
+    }
+
     /// As a table within the terminal's width; texts that do not fit are wrapped.
     pub(crate) fn write_table(&self, out: &mut dyn Write, terminal: &Terminal) -> io::Result<()> {
         let mut table = self.table(terminal);
@@ -203,6 +242,12 @@ impl Sheet {
     }
 }
 
+/// Keeps those that do not fold.
+fn retain<T>(of: &mut Vec<T>, folds: &[bool]) {
+    let mut folds = folds.iter();
+    of.retain(|_| !folds.next().copied().unwrap_or(false));
+}
+
 /// Lines without the padding at their end, which would wrap in a terminal that is exactly as wide.
 fn write_lines(table: &Table, out: &mut dyn Write) -> io::Result<()> {
     table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()))
@@ -262,5 +307,15 @@ mod tests {
             "{\"name\":\"a,\\\"b\\\"\",\"size_bytes\":1000}\n{\"name\":\"x|y\"}\n",
         );
         check(OutputFormat::Table, "NAME   BYTES\na,\"b\"   1 kB\nx|y\n");
+    }
+
+    #[test]
+    fn columns_fold_below_the_first() {
+        let mut sheet = sheet();
+        assert_eq!(sheet.width(), 12);
+        sheet.fold(&["size_bytes"]);
+        let texts: Vec<&str> = sheet.rows.iter().map(|row| row[0].text.as_str()).collect();
+        assert_eq!(texts, ["a,\"b\"\n  bytes 1 kB", "x|y"]);
+        assert_eq!((sheet.columns.len(), sheet.rows[0].len(), sheet.width()), (1, 1, 12));
     }
 }

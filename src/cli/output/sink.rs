@@ -5,10 +5,19 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::to_stdout;
 use crate::error::Result;
 use crate::terminal::Terminal;
+
+/// What pages answers unless the user chooses: short answers are printed, wide ones are not wrapped,
+/// colours stay. Small systems have no `less`; there answers are printed.
+pub(crate) const PAGER: &str =
+    "if command -v less >/dev/null; then exec less -FRSX; else exec cat; fi";
+
+/// How long what fits on a screen is held back for what may follow it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where answers go.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +31,34 @@ pub(crate) enum Sink {
     File(Arc<File>),
 }
 
+/// An opened sink, for answers that are written as they come.
+#[derive(Debug)]
+pub(crate) enum Screen {
+    Stdout,
+    File(Arc<File>),
+    Pager(Pager),
+}
+
 impl Sink {
+    /// Opens it.
+    pub(crate) fn open(&self, terminal: &Terminal) -> Screen {
+        match (self, terminal.height) {
+            (Self::Pager(command), Some(height)) if terminal.stdout_is_terminal => {
+                Screen::Pager(Pager::new(command, usize::from(height)))
+            }
+            (Self::File(file), _) => Screen::File(Arc::clone(file)),
+            _ => Screen::Stdout,
+        }
+    }
+
     /// Writes an answer.
     pub(crate) fn print(
         &self,
         terminal: &Terminal,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        match (self, terminal.height) {
-            (Self::Pager(command), Some(height)) if terminal.stdout_is_terminal => {
-                let mut pager = Pager::new(command, usize::from(height));
+        match self.open(terminal) {
+            Screen::Pager(mut pager) => {
                 let written = write(&mut pager).and_then(|()| pager.finish());
                 match written {
                     // Who leaves the pager has seen enough.
@@ -39,35 +66,63 @@ impl Sink {
                     written => Ok(written?),
                 }
             }
-            (Self::File(file), _) => {
-                let mut out = io::BufWriter::new(&**file);
+            Screen::File(file) => {
+                let mut out = io::BufWriter::new(&*file);
                 write(&mut out)?;
                 Ok(out.flush()?)
             }
-            _ => to_stdout(write),
+            Screen::Stdout => to_stdout(write),
         }
     }
 }
 
-/// Holds back what fits on a screen; more goes to a program that is started then.
-struct Pager<'a> {
-    command: &'a str,
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => io::stdout().lock().write(bytes),
+            Self::File(file) => (&**file).write(bytes),
+            Self::Pager(pager) => pager.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().lock().flush(),
+            Self::File(file) => (&**file).flush(),
+            Self::Pager(pager) => pager.flush(),
+        }
+    }
+}
+
+/// Holds back what fits on a screen; more goes to a program that is started then. Dropped, it waits
+/// until the program gives back the terminal.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    command: String,
     /// Lines that fit, one left for the prompt.
     lines_left: usize,
     held: Vec<u8>,
+    /// When something was held back first.
+    held_since: Option<Instant>,
     running: Option<(Child, ChildStdin)>,
     /// The program could not be started: everything goes to standard output.
     failed: bool,
 }
 
-impl<'a> Pager<'a> {
-    fn new(command: &'a str, height: usize) -> Self {
-        let lines_left = height.saturating_sub(1);
-        Self { command, lines_left, held: Vec::new(), running: None, failed: false }
+impl Pager {
+    fn new(command: &str, height: usize) -> Self {
+        Self {
+            command: command.to_owned(),
+            lines_left: height.saturating_sub(1),
+            held: Vec::new(),
+            held_since: None,
+            running: None,
+            failed: false,
+        }
     }
 
     fn start(&mut self) -> io::Result<()> {
-        let child = Command::new("sh").args(["-c", self.command]).stdin(Stdio::piped()).spawn();
+        let child = Command::new("sh").args(["-c", &self.command]).stdin(Stdio::piped()).spawn();
         match child {
             Ok(mut child) => self.running = child.stdin.take().map(|stdin| (child, stdin)),
             Err(_) => self.failed = true,
@@ -76,7 +131,8 @@ impl<'a> Pager<'a> {
         self.write_all(&held)
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    /// Prints what was held back, or waits until the program is left.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         match self.running.take() {
             Some((mut child, stdin)) => {
                 drop(stdin);
@@ -84,14 +140,14 @@ impl<'a> Pager<'a> {
             }
             None => {
                 let mut out = io::stdout().lock();
-                out.write_all(&self.held)?;
+                out.write_all(&std::mem::take(&mut self.held))?;
                 out.flush()
             }
         }
     }
 }
 
-impl Write for Pager<'_> {
+impl Write for Pager {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some((_, stdin)) = &mut self.running {
             return stdin.write(bytes);
@@ -99,6 +155,7 @@ impl Write for Pager<'_> {
         if self.failed {
             return io::stdout().lock().write(bytes);
         }
+        self.held_since.get_or_insert_with(Instant::now);
         self.held.extend_from_slice(bytes);
         let n_lines = bytes.iter().filter(|byte| **byte == b'\n').count();
         if n_lines > self.lines_left {
@@ -108,20 +165,53 @@ impl Write for Pager<'_> {
         Ok(bytes.len())
     }
 
+    /// Shows what has been held back for long: whoever asked waits for it.
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.running {
-            Some((_, stdin)) => stdin.flush(),
-            None => Ok(()),
+        if let Some((_, stdin)) = &mut self.running {
+            return stdin.flush();
+        }
+        match self.held_since {
+            Some(since) if !self.failed && since.elapsed() > PATIENCE => self.start(),
+            _ => Ok(()),
         }
     }
 }
 
-impl Drop for Pager<'_> {
+impl Drop for Pager {
     fn drop(&mut self) {
         // After an error the program still has the terminal: it is waited for.
         if let Some((mut child, stdin)) = self.running.take() {
             drop(stdin);
             child.wait().ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_screen_goes_to_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paged");
+        let command = format!("cat > '{}'", file.display());
+        let mut pager = Pager::new(&command, 3);
+        pager.write_all(b"1\n2\n").unwrap();
+        pager.flush().unwrap();
+        assert!(pager.running.is_none(), "two lines and a prompt fit");
+        pager.write_all(b"3\n").unwrap();
+        assert!(pager.running.is_some());
+        pager.write_all(b"4\n").unwrap();
+        pager.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "1\n2\n3\n4\n");
+    }
+
+    #[test]
+    fn a_program_that_is_left_is_a_closed_pipe() {
+        let mut pager = Pager::new("exit 0", 1);
+        let lines = "line\n".repeat(100_000);
+        let error = pager.write_all(lines.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -36,6 +37,12 @@ pub(super) const COMMANDS: &[Command] = &[
         takes: "[URL]",
         help: "Ask another source: sample:, a path, s3://, an OTLP file",
         run: source,
+    },
+    Command {
+        names: &["profile"],
+        takes: "[NAME]",
+        help: "Use another profile: its source and settings",
+        run: profile,
     },
     Command { names: &["tenant"], takes: "[NAME]", help: "Ask another tenant", run: tenant },
     Command {
@@ -200,6 +207,35 @@ fn source(repl: &mut Repl, url: &str) -> Result<Flow> {
         Ok(opened) => repl.say(&opened),
         Err(error) => {
             repl.state.source = before;
+            return Err(error);
+        }
+    }
+    Ok(Flow::Go)
+}
+
+fn profile(repl: &mut Repl, name: &str) -> Result<Flow> {
+    if name.is_empty() {
+        let config = &repl.world.config;
+        let there = match config.profiles().as_slice() {
+            [] => "none; `traceql config --help` shows a file of settings".to_owned(),
+            some => some.join(", "),
+        };
+        repl.say(&format!("profile: {}", config.profile().unwrap_or("none")));
+        repl.say(&format!("there are: {there}"));
+        return Ok(Flow::Go);
+    }
+    let config = repl.world.config.with_profile(name)?;
+    let (common, args) = config.repl()?;
+    let before = (repl.world.clone(), repl.state.clone());
+    repl.world.environment = config.environment();
+    repl.world.dialect = common.dialect.into();
+    repl.state.limit = args.limit.or(config.limit());
+    (repl.state.source, repl.state.run, repl.state.format) = (args.source, args.run, args.output);
+    repl.world.config = Arc::new(config);
+    match repl.open() {
+        Ok(opened) => repl.say(&opened),
+        Err(error) => {
+            (repl.world, repl.state) = before;
             return Err(error);
         }
     }

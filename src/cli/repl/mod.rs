@@ -24,6 +24,7 @@ use traceql_engine::Progress;
 use crate::Success;
 use crate::args::{ColorChoice, DialectName, ReplArgs};
 use crate::commands;
+use crate::config::user_folder;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::output::sink::Sink;
@@ -33,15 +34,11 @@ use crate::supervise::Runtimes;
 use crate::terminal::{FAINT, Terminal};
 use crate::units::{format_duration, parse_duration, parse_size, plural};
 use helper::PromptHelper;
-use state::State;
+use state::{AnswerFile, State};
 use vocabulary::Vocabulary;
 
 /// Lines of history kept.
 const HISTORY: usize = 10_000;
-
-/// What pages answers unless TRACEQL_PAGER or PAGER says otherwise: short answers are printed, wide
-/// ones are not wrapped, colours stay.
-const PAGER: &str = "less -FRSX";
 
 /// What `\set` knows.
 const SETTINGS: [&str; 9] = [
@@ -69,7 +66,6 @@ struct Repl {
     host: Arc<Host>,
     vocabulary: Vocabulary,
     state: State,
-    file: Option<Arc<fs::File>>,
     /// What `\e` ran, to be added to the history.
     edited: Vec<String>,
 }
@@ -83,7 +79,7 @@ pub(crate) fn run(world: &World, color: ColorChoice, args: &ReplArgs) -> Result<
         source: args.source.clone(),
         time: args.time.clone(),
         run: args.run.clone(),
-        limit: args.limit,
+        limit: args.limit.or(world.config.limit()),
         spans_per_spanset: None,
         step: None,
         format: args.output,
@@ -99,7 +95,6 @@ pub(crate) fn run(world: &World, color: ColorChoice, args: &ReplArgs) -> Result<
         host,
         vocabulary,
         state,
-        file: None,
         edited: Vec::new(),
     };
     // The options are checked before anything is shown.
@@ -120,11 +115,10 @@ impl Repl {
     fn world(&self) -> World {
         let variable = |name: &str| self.variable(name);
         let terminal = Terminal::detect(self.color, self.world.terminal.quiet, variable);
-        let sink = match &self.file {
-            Some(file) => Sink::File(Arc::clone(file)),
+        let sink = match &self.state.file {
+            Some(target) => Sink::File(Arc::clone(&target.file)),
             None if self.state.pager && io::stdin().is_terminal() => {
-                let chosen = self.variable("TRACEQL_PAGER").or_else(|| self.variable("PAGER"));
-                Sink::Pager(chosen.filter(|pager| !pager.is_empty()).unwrap_or(PAGER).to_owned())
+                Sink::Pager(self.world.pager().to_owned())
             }
             None => Sink::Stdout,
         };
@@ -136,8 +130,7 @@ impl Repl {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        let mut variables = self.world.environment.iter();
-        variables.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.world.variable(name)
     }
 
     /// Says something that is no answer.
@@ -332,14 +325,7 @@ impl Repl {
     }
 
     fn home_folder(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let set = self.variable(variable).filter(|path| Path::new(path).is_absolute());
-        let base = match set {
-            Some(path) => PathBuf::from(path),
-            None => {
-                Path::new(self.variable("HOME").filter(|home| !home.is_empty())?).join(below_home)
-            }
-        };
-        Some(base.join("traceql"))
+        user_folder(|name| self.variable(name), variable, below_home)
     }
 
     fn history_path(&self) -> Option<PathBuf> {
@@ -359,7 +345,7 @@ impl Repl {
         let file = fs::File::create(path).map_err(|error| {
             Error::new(Kind::Failed, format!("cannot write {}: {error}", path.display()))
         })?;
-        (self.file, self.state.file) = (Some(Arc::new(file)), Some(path.to_owned()));
+        self.state.file = Some(AnswerFile { path: path.to_owned(), file: Arc::new(file) });
         Ok(())
     }
 
@@ -405,7 +391,7 @@ impl Repl {
             traceql_language::Dialect::Tempo => "tempo",
             _ => "default",
         };
-        let file = self.state.file.as_ref().map(|path| path.display().to_string());
+        let file = self.state.file.as_ref().map(|target| target.path.display().to_string());
         vec![
             ("source", or(&source.source, "none")),
             (

@@ -1,7 +1,9 @@
 //! What the prompt remembers: source, time range, limits, form of answers, the last query. Turns it
 //! into the arguments of the same commands that the command line runs.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::args::{
     BlocksCommand, BlocksListArgs, ExplainArgs, MetricsArgs, OutputArgs, OutputFormat, QueryArgs,
@@ -29,14 +31,23 @@ pub(super) struct State {
     /// Page answers that do not fit on the screen.
     pub(super) pager: bool,
     /// Answers go here in place of the screen.
-    pub(super) file: Option<PathBuf>,
+    pub(super) file: Option<AnswerFile>,
     /// The query that was run last.
     pub(super) last_query: Option<String>,
 }
 
+/// A file that answers go to.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerFile {
+    /// Where it lies.
+    pub(super) path: PathBuf,
+    /// Written to its end by every answer.
+    pub(super) file: Arc<File>,
+}
+
 impl State {
     fn query_text(text: &str) -> QueryText {
-        QueryText { query: Some(text.to_owned()), file: None }
+        QueryText { query: Some(text.to_owned()), named: None, file: None }
     }
 
     /// The form of answers: what was set, or wide.
@@ -69,7 +80,7 @@ impl State {
         }
     }
 
-    /// SQL; its rows are printed while they come, and so neither paged nor kept.
+    /// SQL; its rows are printed while they come, and are not kept.
     pub(super) fn sql(&self, text: &str) -> SqlArgs {
         let output = match self.query_format() {
             QueryFormat::Auto | QueryFormat::Chart | QueryFormat::Prom => SqlFormat::Auto,
@@ -85,7 +96,7 @@ impl State {
             file: None,
             source: self.source.clone(),
             output,
-            out: self.file.clone(),
+            out: None,
             time: self.time.clone(),
             run: self.run.clone(),
         }
@@ -138,7 +149,7 @@ impl State {
             analyze,
             dry_run: false,
             source: self.source.clone(),
-            limit: self.limit.unwrap_or(20),
+            limit: self.limit,
             spans_per_spanset: self.spans_per_spanset.unwrap_or(3),
             time: self.time.clone(),
             run: self.run.clone(),

@@ -64,13 +64,17 @@ impl BlockPlace {
         path::child(&self.folder(), name)
     }
 
-    fn failed(&self, key: &Path, reason: impl fmt::Display) -> Error {
-        let key = path::object_url(&self.store_url, key);
-        Error::NotWritten { key, reason: reason.to_string() }
+    fn failed(&self, key: &Path, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+        Error::not_written(path::object_url(&self.store_url, key), error)
     }
 
     fn data_failed(&self, error: &ParquetError) -> Error {
         self.failed(&self.object(path::DATA), error)
+    }
+
+    fn id_is_taken(&self, key: &Path) -> Error {
+        let key = path::object_url(&self.store_url, key);
+        Error::NotWritten { key, reason: ID_TAKEN.to_owned() }
     }
 
     /// Refuses an id that a block has already.
@@ -79,8 +83,8 @@ impl BlockPlace {
             let key = self.object(name);
             match self.store.head(&key).await {
                 Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.failed(&key, error)),
-                Ok(_) => return Err(self.failed(&key, ID_TAKEN)),
+                Err(error) => return Err(self.failed(&key, &error)),
+                Ok(_) => return Err(self.id_is_taken(&key)),
             }
         }
         Ok(())
@@ -89,7 +93,7 @@ impl BlockPlace {
     async fn put(&self, key: &Path, bytes: Vec<u8>, mode: PutMode) -> Result<()> {
         let options = PutOptions { mode, ..PutOptions::default() };
         let put = self.store.put_opts(key, PutPayload::from(bytes), options).await;
-        put.map(drop).map_err(|error| self.failed(key, error))
+        put.map(drop).map_err(|error| self.failed(key, &error))
     }
 }
 
@@ -257,11 +261,11 @@ impl BlockWriter {
     /// Uploads what the file has grown by, and gives it back.
     async fn upload_written(&mut self) -> Result<Bytes> {
         let data = self.place.object(path::DATA);
-        self.file.flush().map_err(|error| self.place.failed(&data, error))?;
+        self.file.flush().map_err(|error| self.place.failed(&data, &error))?;
         let bytes = Bytes::from(std::mem::take(self.file.inner_mut()));
         self.meta.size_bytes += bytes.len() as u64;
         let put = self.upload.put(bytes.clone()).await;
-        put.map_err(|error| self.place.failed(&data, error))?;
+        put.map_err(|error| self.place.failed(&data, &error))?;
         Ok(bytes)
     }
 
@@ -285,7 +289,7 @@ impl BlockWriter {
         }
         // From here on there is no upload left that could be aborted.
         if let Err(error) = self.upload.shutdown().await {
-            let error = self.place.failed(&data, error);
+            let error = self.place.failed(&data, &error);
             drop(self.place.store.delete(&data).await);
             return Err(error);
         }
@@ -422,10 +426,8 @@ impl PreparedBlock {
                 object_store::Error::NotImplemented { .. }
                 | object_store::Error::NotSupported { .. },
             ) => self.place.put(&key, self.written.meta.to_json(), PutMode::Overwrite).await,
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                Err(self.place.failed(&key, ID_TAKEN))
-            }
-            Err(error) => Err(self.place.failed(&key, error)),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(self.place.id_is_taken(&key)),
+            Err(error) => Err(self.place.failed(&key, &error)),
         }
     }
 

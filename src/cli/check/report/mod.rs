@@ -8,13 +8,12 @@ pub(crate) mod summary;
 pub(crate) mod tap;
 
 use super::{Failure, TestOutcome, TestReport};
-use crate::diagnostic;
+use crate::diagnostic::{self, Page};
 use crate::error::Error;
-use crate::terminal::Paint;
 
 /// An error as one line, and all that is known of it below.
 pub(super) fn told(error: &Error) -> Failure {
-    let rendered = diagnostic::render(error, Paint { on: false });
+    let rendered = diagnostic::render(error, Page::PLAIN);
     let rest = rendered.split_once('\n').map(|(_, rest)| rest.trim_end()).unwrap_or_default();
     Failure::new(error.to_string()).detail(rest)
 }

@@ -18,7 +18,7 @@ use crate::document::File;
 #[cfg(test)]
 pub(crate) use expect::{Bounds, Predicate};
 pub(crate) use expect::{Expect, FieldRule, value_text};
-pub(crate) use read::{Reading, read};
+pub(crate) use read::{Reading, check, read};
 pub(crate) use threshold::Threshold;
 pub(crate) use when::When;
 

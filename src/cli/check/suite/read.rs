@@ -55,7 +55,14 @@ pub(crate) struct Reading {
 /// # Errors
 /// Usage errors that name file, line and test.
 pub(crate) fn read(path: &Path, reading: &Reading) -> Result<Suite> {
-    let file = File::read(path)?;
+    check(File::read(path)?, reading)
+}
+
+/// The same of a text that was read.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn check(file: File, reading: &Reading) -> Result<Suite> {
     let document = file.yaml()?;
     let fields = Fields::of(&file, &document, "a suite", &SUITE_KEYS)?;
     let now = fields.text("now")?;

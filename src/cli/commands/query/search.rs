@@ -22,7 +22,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     let defaults = QueryOptions::default();
     // A limit that nobody asked for does not lower that of the query.
     let by_default = if query.limit.is_some() { 0 } else { defaults.limit };
-    asking.options.limit = args.limit.unwrap_or(by_default);
+    asking.options.limit = args.limit.or(world.config.limit()).unwrap_or(by_default);
     asking.options.after = args.page.cursor();
     let limit = asking.options.limit_of(&query);
     let order = Order::of(&query);

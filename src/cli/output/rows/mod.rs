@@ -19,8 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use self::table::{MarkdownWriter, TableWriter};
-use self::target::Output;
-pub(crate) use self::target::Target;
+pub(crate) use self::target::Output;
 use crate::error::{Error, Kind, Result};
 use crate::sql_args::SqlFormat;
 use crate::terminal::Terminal;
@@ -52,12 +51,11 @@ enum Form {
 impl RowsWriter {
     /// A writer of rows with this schema; `Auto` counts as a table.
     pub(crate) fn new(
-        target: &Target,
+        output: Output,
         format: SqlFormat,
         schema: &SchemaRef,
         terminal: &Terminal,
     ) -> Result<Self> {
-        let output = target.open()?;
         let out = output.clone();
         let json = WriterBuilder::new().with_explicit_nulls(true);
         let form = match format {
@@ -82,7 +80,7 @@ impl RowsWriter {
                     .map_err(|error| output.blame_parquet(&error))?;
                 Form::Parquet(Box::new(writer))
             }
-            SqlFormat::Arrow if target.is_seekable_file() => {
+            SqlFormat::Arrow if output.is_seekable_file() => {
                 let writer = FileWriter::try_new(out, schema);
                 Form::ArrowFile(Box::new(writer.map_err(|error| output.blame(&error))?))
             }
@@ -114,7 +112,7 @@ impl RowsWriter {
         .map_err(|error| output.blame(&error))
     }
 
-    /// Writes what belongs at the end, and puts a file in its place. Returns the number of rows.
+    /// Writes what belongs at the end, and puts a file in its place; a screen stays open. Returns the number of rows.
     pub(crate) fn finish(self) -> Result<u64> {
         let Self { form, output, schema, n_rows } = self;
         match form {

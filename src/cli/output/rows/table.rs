@@ -33,6 +33,8 @@ type Result<T> = std::result::Result<T, ArrowError>;
 pub(super) struct TableWriter {
     titles: Vec<String>,
     right: Vec<bool>,
+    /// Columns that are of no use in part: ids.
+    whole: Vec<bool>,
     terminal: Terminal,
     /// Columns of the terminal; `None` for any width.
     room: Option<u16>,
@@ -59,7 +61,8 @@ fn stands_right(data_type: &DataType) -> bool {
 impl TableWriter {
     pub(super) fn new(schema: &Schema, terminal: Terminal, room: Option<u16>) -> Self {
         let right = schema.fields().iter().map(|field| stands_right(field.data_type())).collect();
-        Self { titles: titles(schema), right, terminal, room, widths: None, n_rows: 0 }
+        let whole = schema.fields().iter().map(|field| field.name().ends_with("_id")).collect();
+        Self { titles: titles(schema), right, whole, terminal, room, widths: None, n_rows: 0 }
     }
 
     pub(super) fn write(&mut self, out: &mut impl Write, batch: &RecordBatch) -> Result<()> {
@@ -68,8 +71,9 @@ impl TableWriter {
         }
         let columns = texts(batch)?;
         let is_first = self.widths.is_none();
-        let (titles, room) = (&self.titles, self.room);
-        let widths = self.widths.get_or_insert_with(|| widths(titles, &columns, room)).clone();
+        let (titles, whole, room) = (&self.titles, &self.whole, self.room);
+        let widths =
+            self.widths.get_or_insert_with(|| widths(titles, whole, &columns, room)).clone();
         if self.is_too_narrow(&widths) {
             return self.write_records(out, &columns);
         }
@@ -133,7 +137,7 @@ impl TableWriter {
     pub(super) fn finish(self, out: &mut impl Write) -> Result<()> {
         if self.widths.is_none() && !self.titles.is_empty() {
             let none = vec![Vec::new(); self.titles.len()];
-            self.head(out, &widths(&self.titles, &none, self.room))?;
+            self.head(out, &widths(&self.titles, &self.whole, &none, self.room))?;
         }
         Ok(())
     }
@@ -162,7 +166,12 @@ fn push(line: &mut String, at: usize, text: &str, fill: &str, right: bool) {
 }
 
 /// Widths for titles and first rows; the widest columns give way until all fit the room.
-fn widths(titles: &[String], columns: &[Vec<Option<String>>], room: Option<u16>) -> Vec<usize> {
+fn widths(
+    titles: &[String],
+    whole: &[bool],
+    columns: &[Vec<Option<String>>],
+    room: Option<u16>,
+) -> Vec<usize> {
     let mut widths: Vec<usize> = titles
         .iter()
         .zip(columns)
@@ -175,17 +184,20 @@ fn widths(titles: &[String], columns: &[Vec<Option<String>>], room: Option<u16>)
     let Some(room) = room else { return widths };
     let gaps = GAP.len() * widths.len().saturating_sub(1);
     let room = usize::from(room).saturating_sub(gaps);
+    let gives = |at: usize| !whole.get(at).copied().unwrap_or(false);
     while widths.iter().sum::<usize>() > room {
-        let widest = widths.iter().copied().max().unwrap_or(0);
+        let giving = || widths.iter().enumerate().filter(|(at, _)| gives(*at)).map(|(_, w)| *w);
+        let widest = giving().max().unwrap_or(0);
         if widest <= LEAST_WIDTH {
             break;
         }
         // All that are widest come down together, to the next one or as far as is needed.
-        let next = widths.iter().copied().filter(|width| *width < widest).max();
-        let n = widths.iter().filter(|width| **width == widest).count();
+        let next = giving().filter(|width| *width < widest).max();
+        let n = giving().filter(|width| *width == widest).count();
         let excess = (widths.iter().sum::<usize>() - room).div_ceil(n);
         let to = widest.saturating_sub(excess).max(next.unwrap_or(0)).max(LEAST_WIDTH);
-        widths.iter_mut().filter(|width| **width == widest).for_each(|width| *width = to);
+        let of_widest = |(at, width): &(usize, &mut usize)| gives(*at) && **width == widest;
+        widths.iter_mut().enumerate().filter(of_widest).for_each(|(_, width)| *width = to);
     }
     widths
 }
@@ -284,10 +296,13 @@ mod tests {
         let titles: Vec<String> = ["a", "bb", "c"].map(str::to_owned).to_vec();
         let cell = |n: usize| vec![Some("x".repeat(n))];
         let columns = vec![cell(40), cell(3), cell(30)];
-        assert_eq!(widths(&titles, &columns, None), [40, 3, 30]);
-        assert_eq!(widths(&titles, &columns, Some(67)), [30, 3, 30]);
-        assert_eq!(widths(&titles, &columns, Some(47)), [20, 3, 20]);
-        assert_eq!(widths(&titles, &columns, Some(10)), [8, 3, 8]);
+        assert_eq!(widths(&titles, &[], &columns, None), [40, 3, 30]);
+        assert_eq!(widths(&titles, &[], &columns, Some(67)), [30, 3, 30]);
+        assert_eq!(widths(&titles, &[], &columns, Some(47)), [20, 3, 20]);
+        assert_eq!(widths(&titles, &[], &columns, Some(10)), [8, 3, 8]);
+        // An id is of no use in part.
+        let ids = [false, false, true];
+        assert_eq!(widths(&titles, &ids, &columns, Some(57)), [20, 3, 30]);
     }
 
     #[test]

@@ -1,34 +1,32 @@
-//! Where rows go: standard output, or a file that takes its name when it is complete.
+//! Where rows go: the screen with its pager, or a file that takes its name when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::super::sink::Screen;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Where rows are to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Standard output.
-    Stdout,
-    /// A file, replaced if it is there.
-    File(PathBuf),
-}
-
 /// An open target. Clones write to one place.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     held: Arc<Mutex<Held>>,
+    is_seekable_file: bool,
 }
 
 struct Held {
-    out: BufWriter<Box<dyn Write + Send>>,
+    out: BufWriter<Device>,
     failure: Option<(io::ErrorKind, String)>,
     file: Option<Unfinished>,
+}
+
+enum Device {
+    Screen(Screen),
+    File(File),
 }
 
 /// A file under another name until it is complete.
@@ -38,30 +36,57 @@ struct Unfinished {
     is_complete: bool,
 }
 
-impl Target {
+impl Output {
+    /// A file, replaced once it is complete if it is there.
+    pub(crate) fn file(target: &Path) -> Result<Self> {
+        let part = part_of(target);
+        let file = File::create(&part).map_err(|error| {
+            Error::new(Kind::Failed, format!("cannot write {}: {error}", target.display()))
+        })?;
+        let unfinished = Unfinished { part, target: target.to_owned(), is_complete: false };
+        let is_seekable_file = target.extension().is_none_or(|ending| ending != "arrows");
+        Ok(Self::new(Device::File(file), Some(unfinished), is_seekable_file))
+    }
+
+    /// Where answers go; several statements may.
+    pub(crate) fn screen(screen: Screen) -> Self {
+        Self::new(Device::Screen(screen), None, false)
+    }
+
+    fn new(device: Device, file: Option<Unfinished>, is_seekable_file: bool) -> Self {
+        let out = BufWriter::with_capacity(BUFFER_BYTES, device);
+        let held = Arc::new(Mutex::new(Held { out, failure: None, file }));
+        Self { held, is_seekable_file }
+    }
+
     /// True if it is a file in which Arrow's format with a footer is expected.
     pub(super) fn is_seekable_file(&self) -> bool {
-        match self {
-            Self::Stdout => false,
-            Self::File(path) => path.extension().is_none_or(|ending| ending != "arrows"),
+        self.is_seekable_file
+    }
+
+    /// Ends a screen: prints what is left, or waits until its pager is left. Whoever leaves it before
+    /// its end has seen enough.
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        let mut held = self.lock();
+        let left = held.out.flush().and_then(|()| match held.out.get_mut() {
+            Device::Screen(Screen::Pager(pager)) => pager.finish(),
+            _ => Ok(()),
+        });
+        match left {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.is_paged(&held) => {
+                Ok(())
+            }
+            left => left,
         }
     }
 
-    pub(super) fn open(&self) -> Result<Output> {
-        let (out, file): (Box<dyn Write + Send>, _) = match self {
-            Self::Stdout => (Box::new(io::stdout()), None),
-            Self::File(target) => {
-                let part = part_of(target);
-                let file = File::create(&part).map_err(|error| {
-                    Error::new(Kind::Failed, format!("cannot write {}: {error}", target.display()))
-                })?;
-                let target = target.clone();
-                (Box::new(file), Some(Unfinished { part, target, is_complete: false }))
-            }
-        };
-        let out = BufWriter::with_capacity(BUFFER_BYTES, out);
-        let held = Held { out, failure: None, file };
-        Ok(Output { held: Arc::new(Mutex::new(held)) })
+    fn is_paged(&self, held: &Held) -> bool {
+        matches!(held.out.get_ref(), Device::Screen(Screen::Pager(_)))
+    }
+
+    /// True if a pager was left before all was written.
+    pub(crate) fn was_left(&self, error: &Error) -> bool {
+        error.kind == Kind::BrokenPipe && self.is_paged(&self.lock())
     }
 }
 
@@ -70,6 +95,22 @@ fn part_of(target: &Path) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.part", std::process::id()));
     target.with_file_name(name)
+}
+
+impl Write for Device {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Screen(screen) => screen.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Screen(screen) => screen.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
 }
 
 impl Output {

@@ -142,7 +142,7 @@ async fn a_failure_leaves_nothing_behind() {
     for refused in ["data.parquet", "bloom-0", "index"] {
         let store = store(Some(refused));
         let error = writer(&store).await.finish().await.unwrap_err();
-        let expect = format!("{refused}: Generic Noting error: the disk is full");
+        let expect = format!("{refused}: the disk is full");
         assert!(error.to_string().starts_with("cannot write memory:t/"), "{error}");
         assert!(error.to_string().ends_with(&expect), "{error}");
         assert_eq!(keys(&store).await, [] as [String; 0], "{refused}");
