@@ -398,11 +398,12 @@ impl PreparedBlock {
     pub async fn check_data(&self) -> Result<()> {
         let key = self.place.object(path::DATA);
         let found = self.place.store.head(&key).await;
-        let found = found.map_err(|error| self.place.failed(&key, error))?;
+        let found = found.map_err(|error| self.place.failed(&key, &error))?;
         let expected = self.written.meta.size_bytes;
         if found.size != expected {
             let reason = format!("{expected} bytes were written and {} are there", found.size);
-            return Err(self.place.failed(&key, reason));
+            let key = path::object_url(&self.place.store_url, &key);
+            return Err(Error::NotWritten { key, reason });
         }
         Ok(())
     }
