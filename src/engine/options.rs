@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use traceql_blocks::read::open::IoStats;
+
 use crate::outcome::Progress;
 
 /// Settings of an [`crate::Engine`].
@@ -45,6 +47,8 @@ pub struct QueryOptions {
     pub now_unix_nanos: Option<i64>,
     /// Counters that the query moves while it runs, for whoever waits for it.
     pub progress: Option<Arc<Progress>>,
+    /// Counters of all queries that are given the same ones, moved by each while it runs.
+    pub io_total: Option<Arc<IoStats>>,
 }
 
 impl Default for QueryOptions {
@@ -61,6 +65,7 @@ impl Default for QueryOptions {
             library_reader: false,
             now_unix_nanos: None,
             progress: None,
+            io_total: None,
         }
     }
 }

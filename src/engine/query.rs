@@ -58,7 +58,7 @@ pub(crate) async fn plan(
     let stops_early = options.limit > 0 && !most_recent;
     let spec = scan(&selection, query, options, stops_early);
     stats.units_total = spec.units.len() as u64;
-    run.plan_units(stats.units_total);
+    run.planned(&stats);
     let logical = plan::search(spec.clone(), options.limit, most_recent)
         .map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;

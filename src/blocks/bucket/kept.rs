@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -19,6 +19,10 @@ use crate::{Error, Result};
 
 /// A list is forgotten when this many refreshes found that no query had asked for it.
 const MAX_IDLE_REFRESHES: u32 = 60;
+
+/// Beyond so many, tenants that do not exist are not remembered: requests name them, and there is no
+/// end of names.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// What distinguishes lists: the tenant, and whether unreadable blocks are skipped.
 type Key = (TenantId, bool);
@@ -38,19 +42,28 @@ struct Entry {
 
 #[derive(Clone, Debug)]
 enum Kept {
-    List(Arc<Blocklist>),
+    /// A list, and the number that only this one has.
+    List(Arc<Blocklist>, u64),
     /// There is no such tenant: the rest of [`Error::NotFound`].
-    Missing {
-        key: String,
-        candidates: Vec<String>,
-    },
+    Missing { key: String, candidates: Vec<String> },
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptCounts {
+    /// Lists.
+    pub lists: usize,
+    /// Blocks in them.
+    pub blocks: usize,
+    /// Blocks left out of them because they cannot be read.
+    pub unreadable: u64,
 }
 
 impl Kept {
     /// What to keep of a result; other errors may be gone the next time.
     fn of(read: Result<Blocklist>) -> Result<Self> {
         match read {
-            Ok(list) => Ok(Self::List(Arc::new(list))),
+            Ok(list) => Ok(Self::List(Arc::new(list), next_version())),
             Err(Error::NotFound { what: "tenant", key, candidates }) => {
                 Ok(Self::Missing { key, candidates })
             }
@@ -63,7 +76,7 @@ impl Kept {
             Self::Missing { key, candidates } => {
                 Err(Error::NotFound { what: "tenant", key, candidates })
             }
-            Self::List(list) => {
+            Self::List(list, _) => {
                 let blocks = list.blocks.iter();
                 let inside = blocks
                     .filter(|block| options.range.is_none_or(|range| block.meta.overlaps(range)));
@@ -77,7 +90,35 @@ impl Kept {
     }
 }
 
+/// Whether two lists give the same answers to everything.
+fn are_same(a: &Blocklist, b: &Blocklist) -> bool {
+    let of = |list: &Blocklist| (list.blocks.len(), list.skipped);
+    of(a) == of(b)
+        && a.warnings == b.warnings
+        && a.blocks.iter().zip(&b.blocks).all(|(a, b)| {
+            (&a.store_url, &a.data, &a.folder, &a.meta)
+                == (&b.store_url, &b.data, &b.folder, &b.meta)
+        })
+}
+
+/// A number that no list has had.
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl KeptBlocklists {
+    /// The number of a list as it is kept now. Lists of one number hold the same blocks; another
+    /// number may say the same.
+    pub(super) async fn version(&self, tenant: &TenantId, skips_unreadable: bool) -> Option<u64> {
+        let entry = self.entries.lock().get(&(tenant.clone(), skips_unreadable)).map(Arc::clone)?;
+        let kept = entry.kept.lock().await;
+        match &*kept {
+            Some(Kept::List(_, version)) => Some(*version),
+            _ => None,
+        }
+    }
+
     /// The list as kept, or as `read` reads it with the options it is given.
     pub(super) async fn get<R>(
         &self,
@@ -89,7 +130,7 @@ impl KeptBlocklists {
         R: Future<Output = Result<Blocklist>>,
     {
         let key = (tenant.clone(), options.unreadable == Unreadable::Skip);
-        let entry = Arc::clone(self.entries.lock().entry(key).or_default());
+        let entry = Arc::clone(self.entries.lock().entry(key.clone()).or_default());
         entry.idle_refreshes.store(0, Ordering::Relaxed);
         let kept = {
             let mut kept = entry.kept.lock().await;
@@ -101,7 +142,27 @@ impl KeptBlocklists {
                 }
             }
         };
+        if matches!(kept, Kept::Missing { .. }) {
+            let mut entries = self.entries.lock();
+            if entries.len() > MAX_REMEMBERED {
+                entries.remove(&key);
+            }
+        }
         kept.within(options)
+    }
+
+    /// How much is kept. A list that is being read at this moment does not count.
+    pub(super) fn counts(&self) -> KeptCounts {
+        let mut counts = KeptCounts::default();
+        for entry in self.entries.lock().values() {
+            let Ok(kept) = entry.kept.try_lock() else { continue };
+            if let Some(Kept::List(list, _)) = &*kept {
+                counts.lists += 1;
+                counts.blocks += list.blocks.len();
+                counts.unreadable += list.skipped as u64;
+            }
+        }
+        counts
     }
 
     /// Reads every list anew. One that cannot be read is forgotten, so that the next query meets
@@ -119,7 +180,7 @@ impl KeptBlocklists {
             self.entries.lock().iter().map(|(key, e)| (key.clone(), Arc::clone(e))).collect();
         let mut errors = Vec::new();
         for (key, entry) in entries {
-            let is_list = matches!(*entry.kept.lock().await, Some(Kept::List(_)));
+            let is_list = matches!(*entry.kept.lock().await, Some(Kept::List(..)));
             let idle = entry.idle_refreshes.fetch_add(1, Ordering::Relaxed);
             if !is_list || idle >= MAX_IDLE_REFRESHES {
                 self.entries.lock().remove(&key);
@@ -130,7 +191,14 @@ impl KeptBlocklists {
             let options =
                 BlocklistOptions { range: None, no_index: false, unreadable, now_unix_nanos };
             match Kept::of(read(tenant, options).await) {
-                Ok(kept) => *entry.kept.lock().await = Some(kept),
+                Ok(new) => {
+                    let mut kept = entry.kept.lock().await;
+                    match (&*kept, &new) {
+                        // It keeps its number, and with it what was concluded from it.
+                        (Some(Kept::List(old, _)), Kept::List(new, _)) if are_same(old, new) => {}
+                        _ => *kept = Some(new),
+                    }
+                }
                 Err(error) => {
                     self.entries.lock().remove(&key);
                     errors.push(error);
@@ -169,9 +237,29 @@ mod tests {
         let lists = KeptBlocklists::default();
         assert_eq!(reason(get(&lists, Ok(warned("first"))).await), "first");
         assert_eq!(reason(get(&lists, Err(missing())).await), "first");
+        assert_eq!(lists.counts(), KeptCounts { lists: 1, ..KeptCounts::default() });
         let errors = lists.refresh(None, |_, _| async { Ok(warned("second")) }).await;
         assert!(errors.is_empty());
         assert_eq!(reason(get(&lists, Err(missing())).await), "second");
+    }
+
+    #[tokio::test]
+    async fn a_list_has_its_number_until_it_changes() {
+        let lists = KeptBlocklists::default();
+        let version = async || lists.version(&TenantId::single(), false).await;
+        assert_eq!(version().await, None);
+        get(&lists, Ok(warned("first"))).await.unwrap();
+        let first = version().await;
+        assert!(first.is_some());
+        lists.refresh(None, |_, _| async { Ok(warned("first")) }).await;
+        assert_eq!(version().await, first);
+        lists.refresh(None, |_, _| async { Ok(warned("second")) }).await;
+        let second = version().await;
+        assert!(second.is_some() && second != first);
+        lists.refresh(None, |_, _| async { Ok(warned("first")) }).await;
+        assert!(version().await != first, "what was is not what is");
+        lists.refresh(None, |_, _| async { Err(missing()) }).await;
+        assert_eq!(version().await, None);
     }
 
     #[tokio::test]
@@ -194,6 +282,20 @@ mod tests {
         }
         lists.refresh(None, |_, _| async { Err(missing()) }).await;
         get(&lists, Ok(Blocklist::default())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_end_of_tenants_that_do_not_exist_is_not_remembered() {
+        let lists = KeptBlocklists::default();
+        let options = BlocklistOptions::default();
+        for n in 0..MAX_REMEMBERED + 100 {
+            let tenant = TenantId::parse(&format!("t{n}")).unwrap();
+            lists.get(&tenant, &options, |_| async { Err(missing()) }).await.unwrap_err();
+        }
+        assert_eq!(lists.entries.lock().len(), MAX_REMEMBERED);
+        // One that exists is kept all the same.
+        get(&lists, Ok(Blocklist::default())).await.unwrap();
+        assert_eq!(lists.entries.lock().len(), MAX_REMEMBERED + 1);
     }
 
     #[tokio::test]

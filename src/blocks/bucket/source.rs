@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ListResult, ObjectStoreExt as _, memory::InMemory, path::Path};
 
+pub use super::kept::KeptCounts;
 use super::{
     Block,
-    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Warning},
+    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Unreadable, Warning},
     fetch::gunzip,
     kept::KeptBlocklists,
     lone,
@@ -169,6 +170,18 @@ impl Source {
     #[must_use]
     pub fn keeping_blocklists(self) -> Self {
         Self { kept: Some(Arc::default()), ..self }
+    }
+
+    /// The number of a tenant's block list as it is kept now; `None` if it is not. While the number is
+    /// the same, so are the blocks.
+    pub async fn kept_version(&self, tenant: &TenantId, unreadable: Unreadable) -> Option<u64> {
+        self.kept.as_ref()?.version(tenant, unreadable == Unreadable::Skip).await
+    }
+
+    /// How much is kept of block lists.
+    #[must_use]
+    pub fn kept_counts(&self) -> KeptCounts {
+        self.kept.as_ref().map(|kept| kept.counts()).unwrap_or_default()
     }
 
     /// Reads the kept block lists anew; returns what went wrong. A list that cannot be read is
