@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+use crate::serve_args::ServingArgs;
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
@@ -15,7 +16,7 @@ const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the 
 const TIME: &str = "Time range (none: the whole source)";
 const METRICS: &str = "Metrics queries";
 pub(crate) const RUNNING: &str = "Running";
-const LIMITS: &str = "Limits";
+pub(crate) const LIMITS: &str = "Limits";
 const COMMON: &str = "Every command";
 
 const STYLES: Styles = Styles::styled()
@@ -490,6 +491,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION")]
     pub(crate) poll: Option<String>,
     #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+    #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }
 
@@ -523,7 +526,7 @@ pub(crate) struct ServeLimits {
     /// Queries that run at once; more wait
     #[arg(help_heading = LIMITS, long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
     pub(crate) concurrent_queries: NonZeroUsize,
-    /// Queries that may wait for their turn; more are refused
+    /// Queries of one tenant that may wait for their turn; more are refused
     #[arg(help_heading = LIMITS, long, default_value_t = 2000, value_name = "N")]
     pub(crate) queued_queries: usize,
     /// Time allowed for one request [default: none]

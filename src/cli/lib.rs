@@ -12,6 +12,7 @@ mod host;
 mod lint;
 mod output;
 mod repl;
+mod serve_args;
 mod session;
 mod settings;
 mod sql_args;

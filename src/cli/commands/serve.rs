@@ -1,15 +1,19 @@
 //! `traceql serve`: hands validated settings to the server and waits for the end.
 
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
 use traceql_engine::{EngineConfig, QueryOptions};
-use traceql_server::{Limits, MetricsLimits, ServeOptions, Tenancy};
+use traceql_server::{
+    ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy,
+};
 
 use crate::Success;
 use crate::args::{ServeArgs, ServeLimits};
 use crate::error::{Error, Kind, Result};
+use crate::serve_args::{LoggedRequests, ServingArgs};
 use crate::session::SessionOptions;
 use crate::settings::{self, World};
 
@@ -19,6 +23,8 @@ const IO_THREADS: usize = 2;
 const POLL: Duration = Duration::from_secs(60);
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// From when on a request is slow.
+const SLOW_REQUEST: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
     settings::source(&args.source)?;
@@ -53,6 +59,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         let options = ServeOptions {
             source,
             listen: args.listen.clone(),
+            grpc_listen: args.serving.grpc_listen.clone(),
             tenancy,
             dialect: world.dialect,
             limits: Limits {
@@ -64,14 +71,17 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                 )?,
                 metrics: metrics_limits(&args.limits)?,
                 concurrent_queries: args.limits.concurrent_queries.get(),
+                concurrent_queries_per_tenant: concurrent_queries_per_tenant(args),
                 queued_queries: args.limits.queued_queries,
                 ..Limits::default()
             },
             query,
             engine: EngineConfig::default(),
+            answer_cache_bytes: answer_cache_bytes(&args.serving)?,
             poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
             clock,
+            request_log: request_log(&args.serving)?,
             log: if world.terminal.quiet { |_| {} } else { log },
         };
         let source_name = options.source.to_string();
@@ -90,6 +100,29 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
     });
     runtime.shutdown_background();
     served.map(|()| Success::Answered)
+}
+
+/// With several tenants none of them may have all turns for itself, however long its queries take.
+fn concurrent_queries_per_tenant(args: &ServeArgs) -> usize {
+    let in_all = args.limits.concurrent_queries.get();
+    let default = if args.multitenant { in_all.saturating_sub(1).max(1) } else { in_all };
+    args.serving.concurrent_queries_per_tenant.map_or(default, NonZeroUsize::get)
+}
+
+fn answer_cache_bytes(args: &ServingArgs) -> Result<usize> {
+    match args.answer_cache.as_deref() {
+        Some("0") => Ok(0),
+        text => Ok(settings::size("answer-cache", text)?.unwrap_or(ANSWER_CACHE_BYTES)),
+    }
+}
+
+fn request_log(args: &ServingArgs) -> Result<RequestLog> {
+    let slow = settings::duration("slow-request", args.slow_request.as_deref())?;
+    Ok(match args.log_requests {
+        LoggedRequests::Off => RequestLog::Off,
+        LoggedRequests::Slow => RequestLog::Slow(slow.unwrap_or(SLOW_REQUEST)),
+        LoggedRequests::All => RequestLog::All,
+    })
 }
 
 fn metrics_limits(args: &ServeLimits) -> Result<MetricsLimits> {

@@ -1,13 +1,16 @@
 //! One file a family of endpoints: parameters to an engine call, its outcome to a body.
 
+mod answers;
 mod filter;
 mod metrics;
 mod search;
 mod tags;
 mod trace;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
@@ -22,6 +25,8 @@ use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
 use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
+pub(crate) use answers::Answers;
+pub(crate) use watch::Watch;
 
 /// What handlers share.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) source: Source,
     pub(crate) options: ServeOptions,
+    pub(crate) answers: Answers,
     /// Warnings logged since block lists were last read: every query would repeat them.
     pub(crate) warned: Mutex<BTreeSet<String>>,
 }
@@ -42,6 +48,8 @@ pub(crate) struct Asked {
     pub(crate) parameters: Parameters,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) form: Form,
+    /// Who looks on while it is answered.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 /// A handler at work. Handlers hold whole queries; without the box every request would be as large as
@@ -74,10 +82,7 @@ impl Context {
         let options = BlocklistOptions {
             // The blocks themselves do not matter, so most of them need not be copied.
             range: Some(TimeRange { start_unix_nanos: 0, end_unix_nanos: 0 }),
-            unreadable: match self.options.query.skip_unreadable {
-                true => Unreadable::Skip,
-                false => Unreadable::Fail,
-            },
+            unreadable: self.unreadable(),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             no_index: false,
         };
@@ -91,6 +96,13 @@ impl Context {
         }
         *tenants = known;
         Ok(())
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        match self.options.query.skip_unreadable {
+            true => Unreadable::Skip,
+            false => Unreadable::Fail,
+        }
     }
 
     fn now_unix_nanos(&self) -> u64 {
@@ -107,9 +119,10 @@ impl Context {
         }
     }
 
-    fn query_options(&self, time_range: Option<(u64, u64)>) -> QueryOptions {
+    fn query_options(&self, asked: &Asked, time_range: Option<(u64, u64)>) -> QueryOptions {
         QueryOptions {
             time_range,
+            progress: asked.watch.as_ref().map(|watch| Arc::clone(&watch.progress)),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             ..self.options.query.clone()
         }
@@ -142,6 +155,13 @@ impl Context {
         match &outcome.partial {
             Some(reason) => Err(Failure::partial(reason)),
             None => Ok(outcome),
+        }
+    }
+
+    /// Tells whoever runs the server of a failure that is not the client's.
+    pub(crate) fn log_failure(&self, failure: &Failure) {
+        if failure.status.is_server_error() {
+            (self.options.log)(&format!("{}: {}", failure.status, failure.text));
         }
     }
 

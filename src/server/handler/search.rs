@@ -1,6 +1,8 @@
 //! `/api/search`: by query, or the older way by tags.
 
-use traceql_engine::{Outcome, QueryOptions, search::SearchAnswer};
+use parking_lot::Mutex;
+use traceql_engine::search::{Gathered, TraceResult};
+use traceql_engine::{Outcome, QueryOptions};
 
 use super::{Asked, Context};
 use crate::api::{json, protobuf};
@@ -39,15 +41,26 @@ impl Context {
                 (self.compile_own(&tags.query())?, true)
             }
         };
-        let options = QueryOptions { limit, spans_per_spanset, ..self.query_options(Some(range)) };
+        let options =
+            QueryOptions { limit, spans_per_spanset, ..self.query_options(asked, Some(range)) };
+        let gathered = Mutex::new(Gathered::within(options.memory_bytes));
+        let on_trace = |mut trace: TraceResult| {
+            if is_by_tags {
+                strip(&mut trace);
+            }
+            if let Some(watch) = &asked.watch {
+                watch.found(&trace);
+            }
+            gathered.lock().push(trace)
+        };
         let outcome = match asked.tenants.as_slice() {
             [] => Outcome::default(),
-            tenants => self.engine.search(&self.source, tenants, &query, &options).await?,
+            tenants => {
+                let source = &self.source;
+                self.engine.search_each(source, tenants, &query, &options, &on_trace).await?
+            }
         };
-        let mut outcome = self.whole(outcome)?;
-        if is_by_tags {
-            strip(&mut outcome.answer);
-        }
+        let outcome = self.whole(outcome.map(|()| gathered.into_inner().into_answer()))?;
         let Outcome { answer, stats, .. } = &outcome;
         Ok(match asked.form {
             Form::Protobuf => Reply::protobuf(&protobuf::search_response(answer, stats)),
@@ -57,9 +70,7 @@ impl Context {
 }
 
 /// Answers of a search by tags are bare traces.
-fn strip(answer: &mut SearchAnswer) {
-    for trace in &mut answer.traces {
-        trace.spansets.clear();
-        trace.service_stats.clear();
-    }
+fn strip(trace: &mut TraceResult) {
+    trace.spansets.clear();
+    trace.service_stats.clear();
 }

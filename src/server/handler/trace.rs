@@ -60,7 +60,7 @@ impl Context {
 
     async fn find_trace(&self, asked: &Asked) -> Result<(QueryOptions, Outcome<Option<Trace>>)> {
         let id = trace_id::parse(&asked.argument)?;
-        let options = self.query_options(time::of_trace(&asked.parameters)?);
+        let options = self.query_options(asked, time::of_trace(&asked.parameters)?);
         let outcome = if self.is_in_blocks(&asked.parameters)? && !asked.tenants.is_empty() {
             self.engine.trace(&self.source, &asked.tenants, id, &options).await?
         } else {

@@ -5,23 +5,22 @@ use std::pin::Pin;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{Response, StatusCode};
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use tonic::Status;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
 
 use super::decode::{Encoding, decode, tenant};
 use super::{Receiver, Refused, Sink};
+use crate::framing::{Whole, is_grpc};
 
 /// Answers one call.
 pub(super) async fn export<S: Sink>(
     State(receiver): State<Receiver<S>>,
     request: Request,
 ) -> Response<Body> {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+    if !is_grpc(request.headers()) {
         let mut response = Response::new(Body::from("this path is for gRPC\n"));
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
@@ -62,43 +61,5 @@ impl From<Refused> for Status {
             Refused::Invalid(why) => Self::invalid_argument(why),
             Refused::Full(why, _) | Refused::Unavailable(why) => Self::unavailable(why),
         }
-    }
-}
-
-/// Messages as their bytes.
-#[derive(Clone, Copy, Debug)]
-struct Whole;
-
-impl Codec for Whole {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
