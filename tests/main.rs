@@ -1,6 +1,7 @@
 //! The one integration binary of the workspace. Every file of this folder is a module named here;
 //! `tidy` fails if one is forgotten.
 
+mod answers;
 mod capture;
 mod checks;
 mod cli;
@@ -8,11 +9,13 @@ mod convert;
 mod evaluator;
 mod export;
 mod golden;
+mod grafana;
 mod lint;
 mod memory;
 mod metrics_evaluator;
 mod metrics_examples;
 mod metrics_oracle;
+mod observed;
 mod oracle;
 mod readme;
 mod remote;
@@ -23,5 +26,7 @@ mod server_metrics;
 mod split;
 mod sql;
 mod sql_cli;
+mod streams;
 mod support;
+mod tenancy;
 mod tidy;

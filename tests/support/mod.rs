@@ -6,9 +6,11 @@ pub(crate) mod asking;
 pub(crate) mod binary;
 pub(crate) mod data_set;
 pub(crate) mod evaluate;
+pub(crate) mod files;
 pub(crate) mod generate;
 pub(crate) mod golden;
 pub(crate) mod golden_metrics;
+pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod metrics_cases;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
