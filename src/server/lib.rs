@@ -1,5 +1,6 @@
 //! Tempo's HTTP API over the engine: routes, parameters, tenants, shapes of answers, limits; and the
-//! receivers of OTLP (`ingest`), which know no engine. It prints nothing, reads no environment and no
+//! receivers of OTLP (`ingest`), which know no engine; and what becomes of what they receive until it
+//! is a block (`live`). It prints nothing, reads no environment and no
 //! clock of its own, and knows nothing of the command line.
 
 pub mod api;
@@ -7,6 +8,7 @@ pub mod error;
 mod form;
 mod handler;
 pub mod ingest;
+mod live;
 pub mod options;
 mod queue;
 mod reply;
@@ -15,5 +17,6 @@ mod route;
 mod serve;
 
 pub use error::{Error, Result};
+pub use live::{CutSettings, IngestLimits, IngestOptions, Step};
 pub use options::{Limits, MetricsLimits, ServeOptions, Tenancy};
-pub use serve::{serve, stop_signal};
+pub use serve::{Listening, serve, stop_signal};

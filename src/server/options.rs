@@ -7,6 +7,8 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 
+use crate::live::IngestOptions;
+
 /// Everything a server needs to know.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -14,6 +16,8 @@ pub struct ServeOptions {
     pub source: Source,
     /// Address and port to listen on, `127.0.0.1:3200`; port 0 takes any free one.
     pub listen: String,
+    /// How traces are taken in, if they are.
+    pub ingest: Option<IngestOptions>,
     /// Whose data requests see.
     pub tenancy: Tenancy,
     /// Which texts are accepted.

@@ -8,6 +8,8 @@ pub(crate) enum Endpoint {
     Echo,
     Ready,
     BuildInfo,
+    /// Writes what was received into blocks.
+    Flush,
     /// Answered from data, for a tenant.
     Query(Query),
     /// Tempo has it, we do not yet; by name.
@@ -40,14 +42,15 @@ enum Pattern {
     Below(&'static str),
 }
 
-use Endpoint::{BuildInfo, Echo, NotYet, Ready};
+use Endpoint::{BuildInfo, Echo, Flush, NotYet, Ready};
 use Pattern::{Below, Between, Exact, Segment};
 
 /// The first route that takes a path has it.
-const ROUTES: [(Pattern, Endpoint); 29] = [
+const ROUTES: [(Pattern, Endpoint); 30] = [
     (Exact("/api/echo"), Echo),
     (Exact("/ready"), Ready),
     (Exact("/api/status/buildinfo"), BuildInfo),
+    (Exact("/flush"), Flush),
     (Exact("/api/search"), Endpoint::Query(Query::Search)),
     (Exact("/api/search/tags"), Endpoint::Query(Query::TagNamesV1)),
     (Exact("/api/v2/search/tags"), Endpoint::Query(Query::TagNamesV2)),
@@ -58,9 +61,12 @@ const ROUTES: [(Pattern, Endpoint); 29] = [
     (Segment("/api/v2/traces/"), Endpoint::Query(Query::TraceV2)),
     (Exact("/api/metrics/query_range"), Endpoint::Query(Query::MetricsRange)),
     (Exact("/api/metrics/query"), Endpoint::Query(Query::MetricsInstant)),
-    (Exact("/v1/traces"), NotYet("taking traces in over OTLP")),
+    (Exact("/v1/traces"), NotYet("OTLP on the address of queries rather than on --otlp-http")),
     (Below("/tempopb.StreamingQuerier/"), NotYet("streaming of answers over gRPC")),
-    (Below("/opentelemetry.proto.collector.trace.v1."), NotYet("taking traces in over OTLP gRPC")),
+    (
+        Below("/opentelemetry.proto.collector.trace.v1."),
+        NotYet("OTLP on the address of queries rather than on --otlp-grpc"),
+    ),
     (Exact("/api/overrides"), NotYet("overrides by the user")),
     (Exact("/api/mcp"), NotYet("the MCP server")),
     (Exact("/metrics"), NotYet("the server's own metrics")),

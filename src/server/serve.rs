@@ -1,5 +1,5 @@
-//! The listener: connections, dispatch by the route table, the threads that queries run on, start
-//! and stop. What a query means is `handler`'s business.
+//! The listeners: connections, dispatch by the route table, the threads that queries run on, start
+//! and stop. What a query means is `handler`'s business, what becomes of spans that of `live`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use axum::serve::ListenerExt as _;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::live::LiveBlocks;
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::bucket::tenant::TenantId;
@@ -24,6 +25,8 @@ use traceql_engine::{Engine, EngineConfig};
 use crate::error::{Error, Result};
 use crate::form;
 use crate::handler::{Asked, Context};
+use crate::ingest;
+use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::Queue;
 use crate::reply::{self, Failure, Form, Reply};
@@ -34,6 +37,9 @@ use crate::route::{self, Endpoint, Query};
 /// The version of Tempo whose API this is; old Grafana looks at it to decide what it may ask.
 const API_VERSION: &str = "3.1.0";
 
+/// Largest OTLP request that is taken, as sent and decompressed: Tempo's bound.
+const MAX_REQUEST_BYTES: usize = 20 << 20;
+
 /// What every connection shares.
 #[derive(Debug)]
 struct Server {
@@ -43,19 +49,36 @@ struct Server {
     compute: Handle,
 }
 
-/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most.
-/// `on_listening` learns the address, whose port the system may have chosen.
+/// Where a server listens; the system may have chosen the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For queries.
+    pub http: SocketAddr,
+    /// For OTLP over gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// For OTLP over HTTP.
+    pub otlp_http: Option<SocketAddr>,
+}
+
+/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most, and
+/// flushes what was received. `on_listening` learns the addresses.
 ///
 /// # Errors
-/// If the address cannot be listened on, or the source lacks the one tenant to serve while it has
-/// others.
+/// If an address cannot be listened on, the source lacks the one tenant to serve while it has
+/// others, or the write-ahead log cannot be used.
 pub async fn serve(
     options: ServeOptions,
-    on_listening: impl FnOnce(SocketAddr) + Send,
+    on_listening: impl FnOnce(Listening) + Send,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let source = options.source.clone().keeping_blocklists();
-    check_tenant(&source, &options).await?;
+    let ingest = options.ingest.clone();
+    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let mut source = options.source.clone().keeping_blocklists();
+    match &live {
+        // The tenant comes with its first span.
+        Some(live) => source = source.with_live(Arc::clone(live) as Arc<dyn LiveBlocks>),
+        None => check_tenant(&source, &options).await?,
+    }
     let compute = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.query.threads.max(1))
         .thread_name("query")
@@ -63,9 +86,20 @@ pub async fn serve(
         .build()
         .map_err(Error::Runtime)?;
     let compute = Compute(Some(compute));
-    let listen_error = |error| Error::Listen { address: options.listen.clone(), error };
-    let listener = TcpListener::bind(&options.listen).await.map_err(listen_error)?;
-    on_listening(listener.local_addr().map_err(listen_error)?);
+    let (listener, http) = bind(&options.listen).await?;
+    let mut receivers = Vec::new();
+    let mut otlp = [None, None];
+    if let Some(ingest) = &ingest {
+        for (address, at) in [&ingest.otlp_grpc, &ingest.otlp_http].into_iter().zip(&mut otlp) {
+            if let Some(address) = address {
+                let (listener, address) = bind(address).await?;
+                *at = Some(address);
+                receivers.push(listener);
+            }
+        }
+    }
+    let [otlp_grpc, otlp_http] = otlp;
+    on_listening(Listening { http, otlp_grpc, otlp_http });
 
     let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
     let (poll, drain) = (options.poll, options.drain);
@@ -74,30 +108,96 @@ pub async fn serve(
         compute: compute.handle(),
         context: Arc::new(Context {
             engine: Engine::new(engine),
-            source,
+            source: source.clone(),
+            live: live.clone(),
             options,
             warned: Mutex::default(),
         }),
     });
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server.context), poll)));
+    let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let _stopper = AbortOnDrop(tokio::spawn(async move {
+        stop.await;
+        // Receivers may be gone only if serving has ended already.
+        let _gone = stopping.send(true);
+        std::future::pending::<()>().await;
+    }));
+
+    let mut serving: JoinSet<Result<()>> = JoinSet::new();
+    serving.spawn(serve_queries(listener, server, stopped.clone(), drain));
+    let mut opening = JoinSet::new();
+    let mut flushing = JoinSet::new();
+    if let (Some(live), Some(ingest)) = (&live, &ingest) {
+        let n = receivers.len().max(1);
+        let limits = ingest::Limits {
+            request_bytes: MAX_REQUEST_BYTES,
+            bytes_at_once: ingest.limits.request_bytes_at_once / n,
+            retry_after: ingest.limits.retry_after,
+            ..ingest::Limits::default()
+        };
+        for listener in receivers {
+            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
+            let receiving = ingest::receive(listener, sink, limits, stop, drain);
+            serving.spawn(async move { receiving.await.map_err(Error::Serve) });
+        }
+        let live = Arc::clone(live);
+        opening.spawn_blocking(move || live.open());
+    }
+    loop {
+        tokio::select! {
+            // A log that cannot be used ends the server; one that can is flushed from now on.
+            Some(opened) = opening.join_next() => {
+                opened.map_err(|error| Error::Runtime(error.into()))??;
+                if let Some(live) = &live {
+                    let keep = Arc::clone(live).keep_flushing(source.clone());
+                    flushing.spawn_on(keep, &compute.handle());
+                }
+            }
+            served = serving.join_next() => match served {
+                Some(served) => served.map_err(|error| Error::Runtime(error.into()))??,
+                None => break,
+            },
+        }
+    }
+    if let Some(live) = live {
+        // Its blocks are encoded where queries are: not on the threads that hold connections.
+        let stop = compute.handle().spawn(async move { live.stop(&source).await });
+        stop.await.map_err(|error| Error::Runtime(error.into()))?;
+    }
+    Ok(())
+}
+
+async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listen_error = |error| Error::Listen { address: address.to_owned(), error };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let local = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, local))
+}
+
+/// Completes when the server is to stop.
+async fn is_stopped(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn serve_queries(
+    listener: TcpListener,
+    server: Arc<Server>,
+    stopped: tokio::sync::watch::Receiver<bool>,
+    drain: Duration,
+) -> Result<()> {
     let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
     let router = Router::new().fallback(dispatch).layer(bounded).with_state(server);
     // Answers are written at once and whole; waiting for more to send would only delay them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let stop = async move {
-        stop.await;
-        // The receiver may be gone only if serving has ended already.
-        let _gone = stopping.send(());
-    };
+    let stop = is_stopped(stopped.clone());
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
     tokio::select! {
         served = serving => served.map_err(Error::Serve),
         () = async {
-            match stopped.await {
-                Ok(()) => tokio::time::sleep(drain).await,
-                Err(_) => std::future::pending().await,
-            }
+            is_stopped(stopped).await;
+            tokio::time::sleep(drain).await;
         } => Ok(()),
     }
 }
@@ -166,7 +266,14 @@ async fn dispatch(State(server): State<Arc<Server>>, request: Request) -> Respon
     if let Some(path) = route::cleaned(uri.path()) {
         return redirect(&path, uri.query());
     }
+    let not_ready = server.context.live.as_ref().and_then(|live| live.not_ready());
     let reply = match route::find(uri.path()) {
+        // An answer without what is still to be replayed would be wrong.
+        Some((Endpoint::Query(_) | Endpoint::Ready | Endpoint::Flush, _))
+            if let Some(why) = not_ready =>
+        {
+            Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
+        }
         Some((Endpoint::Query(query), argument)) => {
             let asked = match form::parameters(&request, body).await {
                 Ok(parameters) => server.understand(query, argument, &parameters, headers),
@@ -180,6 +287,7 @@ async fn dispatch(State(server): State<Arc<Server>>, request: Request) -> Respon
         Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
         Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
         Some((Endpoint::BuildInfo, _)) => build_info(),
+        Some((Endpoint::Flush, _)) => server.flush().await,
         Some((Endpoint::NotYet(name), _)) => {
             Reply::text(StatusCode::NOT_IMPLEMENTED, route::not_yet(uri.path(), name))
         }
@@ -214,6 +322,22 @@ impl Server {
                 tenants::parse(header.as_deref())?
                     .ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "no org id\n"))
             }
+        }
+    }
+
+    /// Flushes everything that was received, and answers when it is in blocks.
+    async fn flush(&self) -> Reply {
+        let Some(live) = self.context.live.clone() else {
+            return Reply::text(StatusCode::NOT_FOUND, "this server takes no traces in\n");
+        };
+        let source = self.context.source.clone();
+        let flush = self.compute.spawn(async move { live.flush_all(&source).await });
+        match flush.await {
+            Ok(true) => Reply::text(StatusCode::OK, "flushed\n"),
+            _ => Reply::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "not everything could be flushed; the server's log says why\n",
+            ),
         }
     }
 

@@ -18,9 +18,6 @@ pub trait LiveBlocks: fmt::Debug + Send + Sync {
     ///
     /// What moves into the bucket is visible there before it leaves here. A reader that asks here
     /// first and lists the bucket then misses nothing.
-    fn blocks<'a>(
-        &'a self,
-        tenant: &'a TenantId,
-        range: Option<TimeRange>,
-    ) -> LiveBlocksFuture<'a>;
+    fn blocks<'a>(&'a self, tenant: &'a TenantId, range: Option<TimeRange>)
+    -> LiveBlocksFuture<'a>;
 }

@@ -124,7 +124,13 @@ impl Source {
         put.map_err(|e| Error::storage("source", name, e))?;
         let store = OpenStore { store: Arc::new(store), url: name.into(), listable: true };
         let kind = SourceKind::Otlp(OtlpFormat::Protobuf);
-        Ok(Self { name: name.to_owned(), kind, place: Some(Place { store, key }), kept: None, live: None })
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            place: Some(Place { store, key }),
+            kept: None,
+            live: None,
+        })
     }
 
     /// What it is.

@@ -72,7 +72,10 @@ impl Log {
     ///
     /// # Errors
     /// If the folder cannot be made, read or written, or another process has it.
-    pub fn open(options: LogOptions, mut visit: impl FnMut(u64, Record)) -> Result<(Self, Replayed)> {
+    pub fn open(
+        options: LogOptions,
+        mut visit: impl FnMut(u64, Record),
+    ) -> Result<(Self, Replayed)> {
         let folder = &options.folder;
         std::fs::create_dir_all(folder).map_err(|error| not_written(folder, &error))?;
         let lock = lock(folder)?;

@@ -77,7 +77,9 @@ impl std::fmt::Display for Damage {
                 "bytes {} to {} are damaged ({reason}); the spans in them are lost",
                 bytes.start, bytes.end
             ),
-            Self::Header => write!(f, "the header is damaged; what follows it is read all the same"),
+            Self::Header => {
+                write!(f, "the header is damaged; what follows it is read all the same")
+            }
             Self::Truncated { expected_bytes, found_bytes } => write!(
                 f,
                 "{expected_bytes} bytes were written, {found_bytes} are there; the spans in the \
@@ -124,7 +126,8 @@ pub(super) fn header(number: u64, previous_bytes: u64) -> Vec<u8> {
 /// A batch as a frame; `None` if it is too large for one.
 pub(super) fn frame(records: &[Record]) -> Option<Vec<u8>> {
     let contents = record::encode(records);
-    let length = u32::try_from(contents.len()).ok().filter(|_| contents.len() <= MAX_FRAME_BYTES)?;
+    let length =
+        u32::try_from(contents.len()).ok().filter(|_| contents.len() <= MAX_FRAME_BYTES)?;
     let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + contents.len());
     bytes.extend_from_slice(&FRAME_MAGIC);
     bytes.extend_from_slice(&length.to_le_bytes());

@@ -44,10 +44,7 @@ impl Faults {
 }
 
 fn spans(n: u8, length: usize) -> Record {
-    let part = |at: u8| Part {
-        trace_id: TraceId([at; 16]),
-        spans: vec![n; length].into(),
-    };
+    let part = |at: u8| Part { trace_id: TraceId([at; 16]), spans: vec![n; length].into() };
     Record::Spans { tenant: TenantId::single(), parts: vec![part(n), part(n ^ 0xff)] }
 }
 
@@ -224,7 +221,9 @@ fn segments_that_are_gone_or_cut_are_told() {
     std::fs::remove_file(folder.path().join("00000002.wal")).unwrap();
     let (_, replayed, found) = open_with(folder.path(), 1);
     assert_eq!(found.len(), 2);
-    assert!(matches!(&replayed.damage[..], [(_, Damage::Missing { segments })] if *segments == (2..3)));
+    assert!(
+        matches!(&replayed.damage[..], [(_, Damage::Missing { segments })] if *segments == (2..3))
+    );
 
     let folder = prepare();
     let path = folder.path().join("00000002.wal");

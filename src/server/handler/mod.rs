@@ -8,6 +8,7 @@ mod trace;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
@@ -17,6 +18,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{Engine, Outcome, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
+use crate::live::Live;
 use crate::options::ServeOptions;
 use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
@@ -28,6 +30,8 @@ use crate::route::Query;
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) source: Source,
+    /// What is being received, if anything is; `source` has it too.
+    pub(crate) live: Option<Arc<Live>>,
     pub(crate) options: ServeOptions,
     /// Warnings logged since block lists were last read: every query would repeat them.
     pub(crate) warned: Mutex<BTreeSet<String>>,
@@ -51,6 +55,8 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>;
 impl Context {
     /// Answers a request.
     pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
+        // Until the answer is there, what it was told of stays.
+        let _reading = self.live.as_ref().map(Live::reading);
         self.leave_out_unknown(&mut asked.tenants).await?;
         let work: Answering<'_> = match asked.query {
             Query::Search => Box::pin(self.search(&asked)),
