@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+use crate::ingest_args::IngestArgs;
 use crate::serve_args::ServingArgs;
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
@@ -127,7 +128,7 @@ pub(crate) enum Command {
     #[command(after_long_help = LINT_HELP)]
     Lint(LintArgs),
     /// Answer Tempo's HTTP queries
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print what makes a shell complete this command line
     #[command(after_help = "Examples:\n  \
                       traceql completions bash > /etc/bash_completion.d/traceql\n  \
@@ -490,6 +491,8 @@ pub(crate) struct ServeArgs {
     /// How often block lists are read anew [default: 1m]
     #[arg(long, value_name = "DURATION")]
     pub(crate) poll: Option<String>,
+    #[command(flatten)]
+    pub(crate) ingest: IngestArgs,
     #[command(flatten)]
     pub(crate) serving: ServingArgs,
     #[command(flatten)]

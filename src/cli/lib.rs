@@ -9,6 +9,7 @@ mod diagnostic;
 mod document;
 mod error;
 mod host;
+mod ingest_args;
 mod lint;
 mod output;
 mod repl;

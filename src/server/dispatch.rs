@@ -73,6 +73,9 @@ async fn call(server: &Arc<Server>, request: Request) -> Response<Body> {
     let path = request.uri().path();
     let mut observed = server.observe(Protocol::Grpc, "gRPC", path);
     let refused = match route::find(path) {
+        Some((Endpoint::Stream, _)) if let Some(why) = server.not_ready() => {
+            Status::unavailable(why)
+        }
         Some((Endpoint::Stream, method)) => match stream::query(method) {
             Some(query) => return stream::answer(server, query, request, observed).await,
             None => Status::unimplemented(format!("unknown method {method}")),
@@ -99,6 +102,12 @@ impl Server {
             return redirect(&path, uri.query());
         }
         let reply = match route::find(uri.path()) {
+            // An answer without what is still to be replayed would be wrong.
+            Some((Endpoint::Query(_) | Endpoint::Ready | Endpoint::Flush, _))
+                if let Some(why) = self.not_ready() =>
+            {
+                Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
+            }
             Some((Endpoint::Query(query), argument)) => {
                 let asked = match form::parameters(request, body).await {
                     Ok(parameters) => self.understand(query, argument, &parameters, headers),
@@ -115,6 +124,7 @@ impl Server {
             Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
             Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
             Some((Endpoint::BuildInfo, _)) => build_info(),
+            Some((Endpoint::Flush, _)) => self.flush().await,
             Some((Endpoint::Metrics, _)) => self.metrics(),
             Some((Endpoint::Status(page), _)) => self.status(page, uri.query()),
             Some((Endpoint::Stream, _)) => {
@@ -126,6 +136,27 @@ impl Server {
             None => Reply::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         };
         reply.into_response(accepts_gzip)
+    }
+
+    /// Why no query can be answered yet.
+    fn not_ready(&self) -> Option<&'static str> {
+        self.context.live.as_ref()?.not_ready()
+    }
+
+    /// Flushes everything that was received, and answers when it is in blocks.
+    async fn flush(&self) -> Reply {
+        let Some(live) = self.context.live.clone() else {
+            return Reply::text(StatusCode::NOT_FOUND, "this server takes no traces in\n");
+        };
+        let source = self.context.source.clone();
+        let flush = self.compute.spawn(async move { live.flush_all(&source).await });
+        match flush.await {
+            Ok(true) => Reply::text(StatusCode::OK, "flushed\n"),
+            _ => Reply::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "not everything could be flushed; the server's log says why\n",
+            ),
+        }
     }
 
     fn metrics(&self) -> Reply {

@@ -7,6 +7,8 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 
+use crate::live::IngestOptions;
+
 /// Bytes kept of answers of metrics queries unless told otherwise.
 pub const ANSWER_CACHE_BYTES: usize = 32 << 20;
 
@@ -19,6 +21,8 @@ pub struct ServeOptions {
     pub listen: String,
     /// Address and port for gRPC alone, if it is to have one of its own; `listen` takes it as well.
     pub grpc_listen: Option<String>,
+    /// How traces are taken in, if they are.
+    pub ingest: Option<IngestOptions>,
     /// Whose data requests see.
     pub tenancy: Tenancy,
     /// Which texts are accepted.

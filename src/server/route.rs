@@ -14,6 +14,8 @@ pub(crate) enum Endpoint {
     Status(Page),
     /// The methods of the service that streams answers, by the rest of the path.
     Stream,
+    /// Writes what was received into blocks.
+    Flush,
     /// Answered from data, for a tenant.
     Query(Query),
     /// Tempo has it, we do not yet; by name.
@@ -56,14 +58,15 @@ enum Pattern {
     Below(&'static str),
 }
 
-use Endpoint::{BuildInfo, Echo, Metrics, NotYet, Ready, Status, Stream};
+use Endpoint::{BuildInfo, Echo, Flush, Metrics, NotYet, Ready, Status, Stream};
 use Pattern::{Below, Between, Exact, Segment};
 
 /// The first route that takes a path has it.
-const ROUTES: [(Pattern, Endpoint); 33] = [
+const ROUTES: [(Pattern, Endpoint); 34] = [
     (Exact("/api/echo"), Echo),
     (Exact("/ready"), Ready),
     (Exact("/api/status/buildinfo"), BuildInfo),
+    (Exact("/flush"), Flush),
     (Exact("/api/search"), Endpoint::Query(Query::Search)),
     (Exact("/api/search/tags"), Endpoint::Query(Query::TagNamesV1)),
     (Exact("/api/v2/search/tags"), Endpoint::Query(Query::TagNamesV2)),
@@ -74,9 +77,12 @@ const ROUTES: [(Pattern, Endpoint); 33] = [
     (Segment("/api/v2/traces/"), Endpoint::Query(Query::TraceV2)),
     (Exact("/api/metrics/query_range"), Endpoint::Query(Query::MetricsRange)),
     (Exact("/api/metrics/query"), Endpoint::Query(Query::MetricsInstant)),
-    (Exact("/v1/traces"), NotYet("taking traces in over OTLP")),
+    (Exact("/v1/traces"), NotYet("OTLP on the address of queries rather than on --otlp-http")),
     (Below("/tempopb.StreamingQuerier/"), Stream),
-    (Below("/opentelemetry.proto.collector.trace.v1."), NotYet("taking traces in over OTLP gRPC")),
+    (
+        Below("/opentelemetry.proto.collector.trace.v1."),
+        NotYet("OTLP on the address of queries rather than on --otlp-grpc"),
+    ),
     (Exact("/api/overrides"), NotYet("overrides by the user")),
     (Exact("/api/mcp"), NotYet("the MCP server")),
     (Exact("/metrics"), Metrics),

@@ -1,5 +1,5 @@
 //! The listeners: connections, the threads that queries run on, start and stop. Who answers a request
-//! is `dispatch`'s business.
+//! is `dispatch`'s business, what becomes of spans that of `live`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::live::LiveBlocks;
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::read::open::IoStats;
@@ -22,24 +24,48 @@ use crate::dispatch::{Server, dispatch, dispatch_grpc};
 use crate::error::{Error, Result};
 use crate::form;
 use crate::handler::{Answers, Context};
+use crate::ingest;
+use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::{Bounds, Queue};
 use crate::task::AbortOnDrop;
 use crate::telemetry::Telemetry;
 
-/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most.
-/// `on_listening` learns the address, whose port the system may have chosen.
+/// Largest OTLP request that is taken, as sent and decompressed: Tempo's bound.
+const MAX_REQUEST_BYTES: usize = 20 << 20;
+
+/// Where a server listens; the system may have chosen the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For queries.
+    pub http: SocketAddr,
+    /// For streams over gRPC alone.
+    pub grpc: Option<SocketAddr>,
+    /// For OTLP over gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// For OTLP over HTTP.
+    pub otlp_http: Option<SocketAddr>,
+}
+
+/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most, and
+/// flushes what was received. `on_listening` learns the addresses.
 ///
 /// # Errors
-/// If the address cannot be listened on, or the source lacks the one tenant to serve while it has
-/// others.
+/// If an address cannot be listened on, the source lacks the one tenant to serve while it has
+/// others, or the write-ahead log cannot be used.
 pub async fn serve(
     mut options: ServeOptions,
-    on_listening: impl FnOnce(SocketAddr) + Send,
+    on_listening: impl FnOnce(Listening) + Send,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let source = options.source.clone().keeping_blocklists();
-    check_tenant(&source, &options).await?;
+    let ingest = options.ingest.clone();
+    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let mut source = options.source.clone().keeping_blocklists();
+    match &live {
+        // The tenant comes with its first span.
+        Some(live) => source = source.with_live(Arc::clone(live) as Arc<dyn LiveBlocks>),
+        None => check_tenant(&source, &options).await?,
+    }
     let compute = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.query.threads.max(1))
         .thread_name("query")
@@ -47,15 +73,27 @@ pub async fn serve(
         .build()
         .map_err(Error::Runtime)?;
     let compute = Compute(Some(compute));
-    let (listener, address) = bind(&options.listen).await?;
-    let grpc_listener = match &options.grpc_listen {
-        Some(grpc_listen) => Some(bind(grpc_listen).await?),
-        None => None,
-    };
-    on_listening(address);
-    if let Some((_, address)) = &grpc_listener {
-        (options.log)(&format!("serving gRPC alone on {address}"));
+    let (listener, http) = bind(&options.listen).await?;
+    let mut receivers = Vec::new();
+    let mut otlp = [None, None];
+    if let Some(ingest) = &ingest {
+        for (address, at) in [&ingest.otlp_grpc, &ingest.otlp_http].into_iter().zip(&mut otlp) {
+            if let Some(address) = address {
+                let (listener, address) = bind(address).await?;
+                *at = Some(address);
+                receivers.push(listener);
+            }
+        }
     }
+    let [otlp_grpc, otlp_http] = otlp;
+    let (grpc_listener, grpc) = match &options.grpc_listen {
+        Some(grpc_listen) => {
+            let (listener, address) = bind(grpc_listen).await?;
+            (Some(listener), Some(address))
+        }
+        None => (None, None),
+    };
+    on_listening(Listening { http, grpc, otlp_grpc, otlp_http });
 
     let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
     let (poll, drain) = (options.poll, options.drain);
@@ -73,63 +111,102 @@ pub async fn serve(
         context: Arc::new(Context {
             engine: Engine::new(engine),
             answers: Answers::within(options.answer_cache_bytes),
-            source,
+            source: source.clone(),
+            live: live.clone(),
             options,
             warned: Mutex::default(),
         }),
     });
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll)));
-    let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
-    let router = Router::new().fallback(dispatch).layer(bounded).with_state(Arc::clone(&server));
     let (stopping, stopped) = watch::channel(false);
     let _stopper = AbortOnDrop(tokio::spawn(async move {
         stop.await;
-        // The receivers may be gone only if serving has ended already.
+        // Receivers may be gone only if serving has ended already.
         let _gone = stopping.send(true);
+        std::future::pending::<()>().await;
     }));
-    let serving = async {
-        let whole = connections(listener, router, stopped.clone());
-        match grpc_listener {
-            None => whole.await,
-            Some((listener, _)) => {
-                let router = Router::new().fallback(dispatch_grpc).with_state(server);
-                let grpc = connections(listener, router, stopped.clone());
-                tokio::try_join!(whole, grpc).map(|_| ())
-            }
-        }
-    };
-    tokio::select! {
-        served = serving => served.map_err(Error::Serve),
-        () = async {
-            until(stopped.clone()).await;
-            tokio::time::sleep(drain).await;
-        } => Ok(()),
+
+    let mut serving: JoinSet<Result<()>> = JoinSet::new();
+    let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
+    let router = Router::new().fallback(dispatch).layer(bounded).with_state(Arc::clone(&server));
+    serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
+    if let Some(listener) = grpc_listener {
+        let router = Router::new().fallback(dispatch_grpc).with_state(server);
+        serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
     }
+    let mut opening = JoinSet::new();
+    let mut flushing = JoinSet::new();
+    if let (Some(live), Some(ingest)) = (&live, &ingest) {
+        let n = receivers.len().max(1);
+        let limits = ingest::Limits {
+            request_bytes: MAX_REQUEST_BYTES,
+            bytes_at_once: ingest.limits.request_bytes_at_once / n,
+            retry_after: ingest.limits.retry_after,
+            ..ingest::Limits::default()
+        };
+        for listener in receivers {
+            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
+            let receiving = ingest::receive(listener, sink, limits, stop, drain);
+            serving.spawn(async move { receiving.await.map_err(Error::Serve) });
+        }
+        let live = Arc::clone(live);
+        opening.spawn_blocking(move || live.open());
+    }
+    loop {
+        tokio::select! {
+            // A log that cannot be used ends the server; one that can is flushed from now on.
+            Some(opened) = opening.join_next() => {
+                opened.map_err(|error| Error::Runtime(error.into()))??;
+                if let Some(live) = &live {
+                    let keep = Arc::clone(live).keep_flushing(source.clone());
+                    flushing.spawn_on(keep, &compute.handle());
+                }
+            }
+            served = serving.join_next() => match served {
+                Some(served) => served.map_err(|error| Error::Runtime(error.into()))??,
+                None => break,
+            },
+        }
+    }
+    if let Some(live) = live {
+        // Its blocks are encoded where queries are: not on the threads that hold connections.
+        let stop = compute.handle().spawn(async move { live.stop(&source).await });
+        stop.await.map_err(|error| Error::Runtime(error.into()))?;
+    }
+    Ok(())
 }
 
 async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {
     let listen_error = |error| Error::Listen { address: address.to_owned(), error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
-    let bound = listener.local_addr().map_err(listen_error)?;
-    Ok((listener, bound))
+    let local = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, local))
+}
+
+/// Completes when the server is to stop.
+async fn is_stopped(mut stopped: watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Serves HTTP/1.1, and HTTP/2 to whoever begins with it: gRPC comes without TLS.
-async fn connections(
+async fn serve_queries(
     listener: TcpListener,
     router: Router,
     stopped: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+    drain: Duration,
+) -> Result<()> {
     // Answers are written at once and whole; waiting for more to send would only delay them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router).with_graceful_shutdown(until(stopped)).await
-}
-
-/// Completes when the server was told to stop.
-async fn until(mut stopped: watch::Receiver<bool>) {
-    if stopped.wait_for(|stopped| *stopped).await.is_err() {
-        // Whoever was to tell is gone, which ends nothing.
-        std::future::pending::<()>().await;
+    let stop = is_stopped(stopped.clone());
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
+    tokio::select! {
+        served = serving => served.map_err(Error::Serve),
+        () = async {
+            is_stopped(stopped).await;
+            tokio::time::sleep(drain).await;
+        } => Ok(()),
     }
 }
 

@@ -88,6 +88,12 @@ impl Server {
         self.get(target).json(target)
     }
 
+    /// Kills it: it has no time for anything.
+    pub(crate) fn kill(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();

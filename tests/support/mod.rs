@@ -12,6 +12,7 @@ pub(crate) mod golden;
 pub(crate) mod golden_metrics;
 pub(crate) mod grpc;
 pub(crate) mod http;
+pub(crate) mod ingesting;
 pub(crate) mod metrics_cases;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
 pub(crate) mod proxy;

@@ -1,8 +1,9 @@
 //! Block lists kept between queries, for a server: read once, then as new as the last refresh. A
-//! query never waits for a list but for a tenant's first one.
+//! query never waits for a list but for a tenant's first one. Blocks that this process writes are
+//! added at once, and stay until a list has them: an index may be some time behind.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -12,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    Block,
     blocklist::{Blocklist, BlocklistOptions, Unreadable},
     tenant::TenantId,
 };
@@ -24,6 +26,10 @@ const MAX_IDLE_REFRESHES: u32 = 60;
 /// end of names.
 const MAX_REMEMBERED: usize = 10_000;
 
+/// After this many refreshes a block that no list has is taken to be gone: by then the tenant index
+/// that the lists may be made from is no longer believed.
+const MAX_ADDED_REFRESHES: u32 = 20;
+
 /// What distinguishes lists: the tenant, and whether unreadable blocks are skipped.
 type Key = (TenantId, bool);
 
@@ -31,6 +37,15 @@ type Key = (TenantId, bool);
 #[derive(Debug, Default)]
 pub(super) struct KeptBlocklists {
     entries: Mutex<BTreeMap<Key, Arc<Entry>>>,
+    added: Mutex<BTreeMap<TenantId, Vec<Added>>>,
+}
+
+/// A block that was written since lists were read.
+#[derive(Debug)]
+struct Added {
+    block: Block,
+    /// Refreshes begun since.
+    refreshes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +163,51 @@ impl KeptBlocklists {
                 entries.remove(&key);
             }
         }
-        kept.within(options)
+        self.with_added(tenant, options, kept.within(options))
+    }
+
+    /// Adds a block that has just been written.
+    pub(super) fn add(&self, tenant: &TenantId, block: Block) {
+        let added = Added { block, refreshes: 0 };
+        self.added.lock().entry(tenant.clone()).or_default().push(added);
+    }
+
+    /// A list with the blocks that it does not have yet.
+    fn with_added(
+        &self,
+        tenant: &TenantId,
+        options: &BlocklistOptions,
+        list: Result<Blocklist>,
+    ) -> Result<Blocklist> {
+        let added = self.added.lock();
+        let Some(added) = added.get(tenant) else { return list };
+        let mut list = match list {
+            Err(Error::NotFound { what: "tenant", .. }) => Blocklist::default(),
+            list => list?,
+        };
+        let known: BTreeSet<_> = list.blocks.iter().map(|block| block.meta.block_id).collect();
+        let blocks = added.iter().map(|added| &added.block).filter(|block| {
+            options.range.is_none_or(|range| block.meta.overlaps(range))
+                && !known.contains(&block.meta.block_id)
+        });
+        list.blocks.extend(blocks.cloned());
+        list.sort();
+        Ok(list)
+    }
+
+    /// Forgets the added blocks that a list has, and those that are too old. The lists were read in
+    /// this refresh.
+    fn forget_added(&self, lists: &[(TenantId, Arc<Blocklist>)]) {
+        self.added.lock().retain(|tenant, added| {
+            added.retain(|added| {
+                let mut of_tenant = lists.iter().filter(|(of, _)| of == tenant).peekable();
+                let id = added.block.meta.block_id;
+                let is_listed = of_tenant.peek().is_some()
+                    && of_tenant.all(|(_, list)| list.blocks.iter().any(|b| b.meta.block_id == id));
+                !is_listed && added.refreshes < MAX_ADDED_REFRESHES
+            });
+            !added.is_empty()
+        });
     }
 
     /// How much is kept. A list that is being read at this moment does not count.
@@ -178,7 +237,9 @@ impl KeptBlocklists {
     {
         let entries: Vec<_> =
             self.entries.lock().iter().map(|(key, e)| (key.clone(), Arc::clone(e))).collect();
+        self.added.lock().values_mut().flatten().for_each(|added| added.refreshes += 1);
         let mut errors = Vec::new();
+        let mut lists = Vec::new();
         for (key, entry) in entries {
             let is_list = matches!(*entry.kept.lock().await, Some(Kept::List(..)));
             let idle = entry.idle_refreshes.fetch_add(1, Ordering::Relaxed);
@@ -198,6 +259,9 @@ impl KeptBlocklists {
                         (Some(Kept::List(old, _)), Kept::List(new, _)) if are_same(old, new) => {}
                         _ => *kept = Some(new),
                     }
+                    if let Some(Kept::List(list, _)) = &*kept {
+                        lists.push((key.0, Arc::clone(list)));
+                    }
                 }
                 Err(error) => {
                     self.entries.lock().remove(&key);
@@ -205,12 +269,14 @@ impl KeptBlocklists {
                 }
             }
         }
+        self.forget_added(&lists);
         errors
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::meta::{BlockMeta, ParsedMeta};
     use super::*;
 
     fn missing() -> Error {
@@ -306,5 +372,61 @@ mod tests {
             lists.refresh(None, |_, _| async { Ok(Blocklist::default()) }).await;
         }
         assert!(lists.entries.lock().is_empty());
+    }
+
+    fn block(n: u8) -> Block {
+        let json = format!(
+            r#"{{"format":"vParquet5","blockID":"{}","tenantID":"t","totalObjects":1}}"#,
+            uuid::Uuid::from_bytes([n; 16])
+        );
+        let ParsedMeta::Block(meta) = BlockMeta::parse("t", json.as_bytes()).unwrap() else {
+            panic!("{json}");
+        };
+        Block {
+            store: Arc::new(object_store::memory::InMemory::new()),
+            store_url: "t:".into(),
+            data: "data.parquet".into(),
+            folder: None,
+            meta: meta.into(),
+        }
+    }
+
+    fn listing(blocks: &[u8]) -> Blocklist {
+        Blocklist { blocks: blocks.iter().map(|n| block(*n)).collect(), ..Blocklist::default() }
+    }
+
+    async fn ids(lists: &KeptBlocklists, read: Result<Blocklist>) -> Vec<u8> {
+        let list = get(lists, read).await.unwrap();
+        list.blocks.iter().map(|block| block.meta.block_id.as_bytes()[0]).collect()
+    }
+
+    #[tokio::test]
+    async fn an_added_block_is_listed_until_a_list_has_it_and_then_as_lists_say() {
+        let lists = KeptBlocklists::default();
+        lists.add(&TenantId::single(), block(2));
+        assert_eq!(ids(&lists, Err(missing())).await, [2], "a tenant's first block");
+        let refresh = async |blocks: &'static [u8]| {
+            lists.refresh(None, |_, _| async { Ok(listing(blocks)) }).await
+        };
+        refresh(&[]).await;
+        assert_eq!(ids(&lists, Ok(listing(&[1]))).await, [1, 2]);
+        refresh(&[1]).await;
+        assert_eq!(ids(&lists, Err(missing())).await, [1, 2], "an index is behind");
+        refresh(&[1, 2]).await;
+        assert_eq!(ids(&lists, Err(missing())).await, [1, 2]);
+        refresh(&[3]).await;
+        assert_eq!(ids(&lists, Err(missing())).await, [3], "compacted");
+    }
+
+    #[tokio::test]
+    async fn an_added_block_that_no_list_ever_has_is_forgotten() {
+        let lists = KeptBlocklists::default();
+        lists.add(&TenantId::single(), block(2));
+        for _ in 0..MAX_ADDED_REFRESHES {
+            assert_eq!(ids(&lists, Ok(listing(&[1]))).await, [1, 2]);
+            lists.refresh(None, |_, _| async { Ok(listing(&[1])) }).await;
+        }
+        assert_eq!(ids(&lists, Ok(listing(&[1]))).await, [1]);
+        assert!(lists.added.lock().is_empty());
     }
 }

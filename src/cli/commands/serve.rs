@@ -5,9 +5,10 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use traceql_blocks::bucket::source::SourceKind;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_server::{
-    ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy,
+    ANSWER_CACHE_BYTES, Limits, Listening, MetricsLimits, RequestLog, ServeOptions, Tenancy,
 };
 
 use crate::Success;
@@ -27,7 +28,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const SLOW_REQUEST: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
-    settings::source(&args.source)?;
+    let url = settings::source(&args.source)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .thread_name("traceql-io")
@@ -43,8 +44,17 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         ..defaults
     };
     let session = SessionOptions::new(world, &args.source, runtime.handle())?;
+    let stores = world.source_options(&args.source.stores, runtime.handle())?;
+    if args.ingest.is_wanted() {
+        args.ingest.prepare(url, stores.home().as_deref())?;
+    }
     let served = runtime.block_on(async {
         let source = session.open_source().await?;
+        let ingest = args.ingest.options(url, &stores).await?;
+        if ingest.is_some() && *source.kind() != SourceKind::Bucket {
+            return Err(Error::usage(format!("{source} is no folder of tenants"))
+                .hint("traces that are taken in go to a folder of tenants, or a bucket of them"));
+        }
         let tenancy = if args.multitenant {
             Tenancy::Header
         } else {
@@ -60,6 +70,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             source,
             listen: args.listen.clone(),
             grpc_listen: args.serving.grpc_listen.clone(),
+            ingest,
             tenancy,
             dialect: world.dialect,
             limits: Limits {
@@ -85,9 +96,19 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             log: if world.terminal.quiet { |_| {} } else { log },
         };
         let source_name = options.source.to_string();
-        let on_listening = |address| {
-            if !world.terminal.quiet {
-                log(&format!("serving {source_name} on http://{address}"));
+        let on_listening = |at: Listening| {
+            if world.terminal.quiet {
+                return;
+            }
+            log(&format!("serving {source_name} on http://{}", at.http));
+            if let Some(address) = at.grpc {
+                log(&format!("serving gRPC alone on {address}"));
+            }
+            if let Some(address) = at.otlp_grpc {
+                log(&format!("taking OTLP over gRPC on {address}"));
+            }
+            if let Some(address) = at.otlp_http {
+                log(&format!("taking OTLP over HTTP on http://{address}"));
             }
         };
         let stop = async {

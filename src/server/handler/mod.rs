@@ -20,6 +20,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{Engine, Outcome, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
+use crate::live::Live;
 use crate::options::ServeOptions;
 use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
@@ -33,6 +34,8 @@ pub(crate) use watch::Watch;
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) source: Source,
+    /// What is being received, if anything is; `source` has it too.
+    pub(crate) live: Option<Arc<Live>>,
     pub(crate) options: ServeOptions,
     pub(crate) answers: Answers,
     /// Warnings logged since block lists were last read: every query would repeat them.
@@ -59,7 +62,9 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>;
 impl Context {
     /// Answers a request.
     pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
-        self.leave_out_unknown(&mut asked.tenants).await?;
+        // Until the answer is there, what it was told of stays.
+        let _reading = self.live.as_ref().map(Live::reading);
+        self.leave_out_unknown(&self.source, &mut asked.tenants).await?;
         let work: Answering<'_> = match asked.query {
             Query::Search => Box::pin(self.search(&asked)),
             Query::TraceV1 => Box::pin(self.trace_v1(&asked)),
@@ -75,8 +80,8 @@ impl Context {
     }
 
     /// A tenant without a block yet is one without data, and no error.
-    async fn leave_out_unknown(&self, tenants: &mut Vec<TenantId>) -> Result<()> {
-        if matches!(self.source.kind(), SourceKind::Otlp(_)) {
+    async fn leave_out_unknown(&self, source: &Source, tenants: &mut Vec<TenantId>) -> Result<()> {
+        if matches!(source.kind(), SourceKind::Otlp(_)) {
             return Ok(());
         }
         let options = BlocklistOptions {
@@ -88,7 +93,7 @@ impl Context {
         };
         let mut known = Vec::with_capacity(tenants.len());
         for tenant in tenants.drain(..) {
-            match self.source.blocks(&tenant, &options).await {
+            match source.blocks(&tenant, &options).await {
                 Ok(_) => known.push(tenant),
                 Err(traceql_blocks::Error::NotFound { what: "tenant", .. }) => {}
                 Err(error) => return Err(error.into()),
