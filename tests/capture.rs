@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use crate::support::binary::{run_with_input, stderr, stdout, traceql};
 
 /// A Python that has the SDK: where `.ci/run` puts it, or the one on the path.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let home = std::env::vars().find(|(name, _)| name == "HOME").map(|(_, home)| home);
     let installed =
         home.map(|home| Path::new(&home).join(".cache/traceql/servers/opentelemetry/bin/python"));

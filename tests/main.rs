@@ -1,23 +1,28 @@
 //! The one integration binary of the workspace. Every file of this folder is a module named here;
 //! `tidy` fails if one is forgotten.
 
+mod answers;
 mod capture;
 mod checks;
 mod cli;
 mod compact;
 mod config;
 mod convert;
+mod crash;
 mod diff;
 mod evaluator;
 mod explain;
 mod export;
 mod golden;
+mod grafana;
 mod hostile;
+mod ingest;
 mod lint;
 mod memory;
 mod metrics_evaluator;
 mod metrics_examples;
 mod metrics_oracle;
+mod observed;
 mod oracle;
 mod pages;
 mod readme;
@@ -31,6 +36,8 @@ mod server_metrics;
 mod split;
 mod sql;
 mod sql_cli;
+mod streams;
 mod support;
 mod tempo;
+mod tenancy;
 mod tidy;

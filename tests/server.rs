@@ -346,7 +346,7 @@ fn wrong_requests_get_tempos_answers() {
         ("/api/v2/traces/a?q=%7Bname%3D%22x%22%7D%7Ccount()%3E1", 400, "invalid TraceQL filter: "),
         ("/api/v2/traces/a?mode=nosuch", 400, "invalid value for mode: nosuch"),
         ("/api/nosuch", 404, "404 page not found\n"),
-        ("/v1/traces", 501, "taking traces in over OTLP"),
+        ("/v1/traces", 501, "OTLP on the address of queries"),
     ];
     for (target, status, text) in cases {
         let answer = server.get(target);

@@ -9,6 +9,7 @@ pub mod model;
 pub mod read;
 pub mod schema;
 pub mod verify;
+pub mod wal;
 pub mod write;
 
 pub use error::{Error, Result};

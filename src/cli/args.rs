@@ -8,10 +8,12 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
-use crate::page_args::PageArgs;
 use crate::compact_args::{COMPACT_HELP, CompactArgs};
 use crate::config_args::{CONFIG_HELP, ConfigArgs};
 use crate::diff_args::{DIFF_EXAMPLES, DIFF_HELP, DiffArgs};
+use crate::ingest_args::IngestArgs;
+use crate::page_args::PageArgs;
+use crate::serve_args::ServingArgs;
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
@@ -19,7 +21,7 @@ const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the 
 const TIME: &str = "Time range (none: the whole source)";
 const METRICS: &str = "Metrics queries";
 pub(crate) const RUNNING: &str = "Running";
-const LIMITS: &str = "Limits";
+pub(crate) const LIMITS: &str = "Limits";
 const COMMON: &str = "Every command";
 
 const STYLES: Styles = Styles::styled()
@@ -144,7 +146,7 @@ pub(crate) enum Command {
     #[command(after_long_help = LINT_HELP)]
     Lint(LintArgs),
     /// Answer Tempo's HTTP queries
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Show the settings that are in force, and who says so
     #[command(after_long_help = CONFIG_HELP)]
     Config(ConfigArgs),
@@ -516,6 +518,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION")]
     pub(crate) poll: Option<String>,
     #[command(flatten)]
+    pub(crate) ingest: IngestArgs,
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+    #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }
 
@@ -549,7 +555,7 @@ pub(crate) struct ServeLimits {
     /// Queries that run at once; more wait
     #[arg(help_heading = LIMITS, long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
     pub(crate) concurrent_queries: NonZeroUsize,
-    /// Queries that may wait for their turn; more are refused
+    /// Queries of one tenant that may wait for their turn; more are refused
     #[arg(help_heading = LIMITS, long, default_value_t = 2000, value_name = "N")]
     pub(crate) queued_queries: usize,
     /// Time allowed for one request [default: none]

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::read::open::CacheCounts;
 use traceql_language::analyze::ir::TypedQuery;
 
 pub use error::{Error, Result};
@@ -49,6 +50,12 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Self {
         let EngineConfig { cache_bytes, io_runtime } = config;
         Self { runtime: Arc::new(runtime::Runtime::new(cache_bytes, io_runtime)) }
+    }
+
+    /// What the engine's caches of footers and dictionaries have been good for.
+    #[must_use]
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.runtime.cache.counts()
     }
 
     /// Answers a search: the first `limit` matching traces in the defined order (blocks by end time

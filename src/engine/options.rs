@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use traceql_blocks::read::open::IoStats;
 use traceql_language::TypedQuery;
 
 use crate::outcome::Progress;
@@ -50,6 +51,8 @@ pub struct QueryOptions {
     pub now_unix_nanos: Option<i64>,
     /// Counters that the query moves while it runs, for whoever waits for it.
     pub progress: Option<Arc<Progress>>,
+    /// Counters of all queries that are given the same ones, moved by each while it runs.
+    pub io_total: Option<Arc<IoStats>>,
 }
 
 impl Default for QueryOptions {
@@ -67,6 +70,7 @@ impl Default for QueryOptions {
             library_reader: false,
             now_unix_nanos: None,
             progress: None,
+            io_total: None,
         }
     }
 }

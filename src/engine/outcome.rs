@@ -1,6 +1,6 @@
 //! An answer together with what it cost and whether it is whole.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// An answer and everything one must know to judge it.
@@ -56,10 +56,36 @@ pub struct QueryStats {
 /// How far a running query has come. Only ever grows; read with relaxed order, for display.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Blocks left after pruning by time; 0 until the plan is made.
+    pub selected_blocks: AtomicU64,
+    /// Bytes of `data.parquet` of those blocks.
+    pub selected_block_bytes: AtomicU64,
     /// Units of work planned; 0 until the plan is made.
     pub units_total: AtomicU64,
     /// Units of work done.
     pub units_done: AtomicU64,
+    /// Traces whose spans were looked at in units that are done.
+    pub inspected_traces: AtomicU64,
+    /// Spans looked at in units that are done.
+    pub inspected_spans: AtomicU64,
     /// Bytes read from the store.
     pub bytes_read: AtomicU64,
+}
+
+impl Progress {
+    /// What the query has cost so far, as far as it is known before the end.
+    #[must_use]
+    pub fn stats(&self) -> QueryStats {
+        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QueryStats {
+            selected_blocks: now(&self.selected_blocks),
+            selected_block_bytes: now(&self.selected_block_bytes),
+            units_total: now(&self.units_total),
+            units_done: now(&self.units_done),
+            inspected_traces: now(&self.inspected_traces),
+            inspected_spans: now(&self.inspected_spans),
+            bytes_read: now(&self.bytes_read),
+            ..QueryStats::default()
+        }
+    }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn plan(
         page::begin(&mut spec, &selection, position)?;
     }
     stats.units_total = spec.units.len() as u64;
-    run.plan_units(stats.units_total);
+    run.planned(&stats);
     let logical =
         plan::search(spec.clone(), limit, order).map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;

@@ -121,7 +121,9 @@ pub(crate) struct QueryRun {
 
 impl QueryRun {
     pub(crate) fn new(options: &QueryOptions) -> Arc<Self> {
+        let io = IoStats { total: options.io_total.clone(), ..IoStats::default() };
         Arc::new(Self {
+            io: Arc::new(io),
             progress: options.progress.clone(),
             memory_limit_bytes: options.memory_bytes,
             ..Self::default()
@@ -162,11 +164,26 @@ impl QueryRun {
         }
     }
 
+    /// Says what the plan will read.
+    pub(crate) fn planned(&self, stats: &QueryStats) {
+        if let Some(progress) = &self.progress {
+            progress.selected_blocks.store(stats.selected_blocks, Ordering::Relaxed);
+            progress.selected_block_bytes.store(stats.selected_block_bytes, Ordering::Relaxed);
+        }
+        self.plan_units(stats.units_total);
+    }
+
     pub(crate) fn unit_done(&self) {
         self.units_done.fetch_add(1, Ordering::Relaxed);
         if let Some(progress) = &self.progress {
+            // Of several threads the last to store need not have read the highest count.
+            let raise = |shown: &AtomicU64, counted: &AtomicU64| {
+                shown.fetch_max(counted.load(Ordering::Relaxed), Ordering::Relaxed);
+            };
+            raise(&progress.bytes_read, &self.io.bytes);
+            raise(&progress.inspected_traces, &self.inspected_traces);
+            raise(&progress.inspected_spans, &self.inspected_spans);
             progress.units_done.fetch_add(1, Ordering::Relaxed);
-            progress.bytes_read.store(self.io.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }

@@ -7,6 +7,11 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 
+use crate::live::IngestOptions;
+
+/// Bytes kept of answers of metrics queries unless told otherwise.
+pub const ANSWER_CACHE_BYTES: usize = 32 << 20;
+
 /// Everything a server needs to know.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -14,6 +19,10 @@ pub struct ServeOptions {
     pub source: Source,
     /// Address and port to listen on, `127.0.0.1:3200`; port 0 takes any free one.
     pub listen: String,
+    /// Address and port for gRPC alone, if it is to have one of its own; `listen` takes it as well.
+    pub grpc_listen: Option<String>,
+    /// How traces are taken in, if they are.
+    pub ingest: Option<IngestOptions>,
     /// Whose data requests see.
     pub tenancy: Tenancy,
     /// Which texts are accepted.
@@ -25,12 +34,16 @@ pub struct ServeOptions {
     pub query: QueryOptions,
     /// Settings of the engine; its I/O runtime is set by the server.
     pub engine: EngineConfig,
+    /// Bytes kept of answers of metrics queries; 0 keeps none.
+    pub answer_cache_bytes: usize,
     /// How often block lists are read anew.
     pub poll: Duration,
     /// How long requests may go on after the server was told to stop.
     pub drain: Duration,
     /// The time, unix nanoseconds.
     pub clock: fn() -> u64,
+    /// Which requests are told of in a line when they are over.
+    pub request_log: RequestLog,
     /// Takes a line for whoever runs the server: a failed request, a skipped block.
     pub log: fn(&str),
 }
@@ -42,6 +55,17 @@ pub enum Tenancy {
     One(TenantId),
     /// The tenants' that the request names in its header; it must name one.
     Header,
+}
+
+/// Which requests are told of in a line when they are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestLog {
+    /// None.
+    Off,
+    /// Those that took at least so long.
+    Slow(Duration),
+    /// Every one.
+    All,
 }
 
 /// Bounds on requests.
@@ -65,7 +89,9 @@ pub struct Limits {
     pub metrics: MetricsLimits,
     /// Queries that run at once; more wait.
     pub concurrent_queries: usize,
-    /// Queries that wait; more are refused.
+    /// Queries of one tenant that run at once.
+    pub concurrent_queries_per_tenant: usize,
+    /// Queries of one tenant that wait; more are refused.
     pub queued_queries: usize,
 }
 
@@ -115,6 +141,7 @@ impl Default for Limits {
             end_cutoff: Duration::ZERO,
             metrics: MetricsLimits::default(),
             concurrent_queries: 4,
+            concurrent_queries_per_tenant: 4,
             queued_queries: 2000,
         }
     }

@@ -8,6 +8,14 @@ pub(crate) enum Endpoint {
     Echo,
     Ready,
     BuildInfo,
+    /// The server's own counters, as Prometheus reads them.
+    Metrics,
+    /// What the server is and does, for people.
+    Status(Page),
+    /// The methods of the service that streams answers, by the rest of the path.
+    Stream,
+    /// Writes what was received into blocks.
+    Flush,
     /// Answered from data, for a tenant.
     Query(Query),
     /// Tempo has it, we do not yet; by name.
@@ -28,6 +36,16 @@ pub(crate) enum Query {
     MetricsInstant,
 }
 
+/// Pages for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    All,
+    Version,
+    Services,
+    Endpoints,
+    Config,
+}
+
 /// Which paths a route takes.
 enum Pattern {
     /// This one.
@@ -40,14 +58,15 @@ enum Pattern {
     Below(&'static str),
 }
 
-use Endpoint::{BuildInfo, Echo, NotYet, Ready};
+use Endpoint::{BuildInfo, Echo, Flush, Metrics, NotYet, Ready, Status, Stream};
 use Pattern::{Below, Between, Exact, Segment};
 
 /// The first route that takes a path has it.
-const ROUTES: [(Pattern, Endpoint); 29] = [
+const ROUTES: [(Pattern, Endpoint); 34] = [
     (Exact("/api/echo"), Echo),
     (Exact("/ready"), Ready),
     (Exact("/api/status/buildinfo"), BuildInfo),
+    (Exact("/flush"), Flush),
     (Exact("/api/search"), Endpoint::Query(Query::Search)),
     (Exact("/api/search/tags"), Endpoint::Query(Query::TagNamesV1)),
     (Exact("/api/v2/search/tags"), Endpoint::Query(Query::TagNamesV2)),
@@ -58,15 +77,22 @@ const ROUTES: [(Pattern, Endpoint); 29] = [
     (Segment("/api/v2/traces/"), Endpoint::Query(Query::TraceV2)),
     (Exact("/api/metrics/query_range"), Endpoint::Query(Query::MetricsRange)),
     (Exact("/api/metrics/query"), Endpoint::Query(Query::MetricsInstant)),
-    (Exact("/v1/traces"), NotYet("taking traces in over OTLP")),
-    (Below("/tempopb.StreamingQuerier/"), NotYet("streaming of answers over gRPC")),
-    (Below("/opentelemetry.proto.collector.trace.v1."), NotYet("taking traces in over OTLP gRPC")),
+    (Exact("/v1/traces"), NotYet("OTLP on the address of queries rather than on --otlp-http")),
+    (Below("/tempopb.StreamingQuerier/"), Stream),
+    (
+        Below("/opentelemetry.proto.collector.trace.v1."),
+        NotYet("OTLP on the address of queries rather than on --otlp-grpc"),
+    ),
     (Exact("/api/overrides"), NotYet("overrides by the user")),
     (Exact("/api/mcp"), NotYet("the MCP server")),
-    (Exact("/metrics"), NotYet("the server's own metrics")),
+    (Exact("/metrics"), Metrics),
     (Exact("/usage_metrics"), NotYet("usage metrics")),
-    (Exact("/status"), NotYet("the status pages")),
-    (Below("/status/"), NotYet("the status pages")),
+    (Exact("/status"), Status(Page::All)),
+    (Exact("/status/version"), Status(Page::Version)),
+    (Exact("/status/services"), Status(Page::Services)),
+    (Exact("/status/endpoints"), Status(Page::Endpoints)),
+    (Exact("/status/config"), Status(Page::Config)),
+    (Below("/status/"), NotYet("this status page")),
     (Exact("/memberlist"), NotYet("pages of a cluster")),
     (Exact("/partition-ring"), NotYet("pages of a cluster")),
     (Below("/live-store/"), NotYet("pages of a cluster")),
@@ -76,10 +102,42 @@ const ROUTES: [(Pattern, Endpoint); 29] = [
     (Below("/debug/"), NotYet("profiles of the server")),
 ];
 
+/// What a request is counted under whose path leads nowhere: there is no end of such paths.
+pub(crate) const OTHER: &str = "other";
+
 /// Finds what a path leads to, and its argument as it stands in the path.
 pub(crate) fn find(path: &str) -> Option<(Endpoint, &str)> {
     ROUTES.iter().find_map(|(pattern, endpoint)| Some((*endpoint, pattern.argument(path)?)))
 }
+
+/// The route that a path takes, without its argument.
+pub(crate) fn name(path: &str) -> &'static str {
+    match ROUTES.iter().find(|(pattern, _)| pattern.argument(path).is_some()) {
+        // Methods of a service are few, and each is a question of its own.
+        Some((_, Stream)) => STREAMS.into_iter().find(|name| *name == path).unwrap_or(OTHER),
+        Some((_, NotYet(_))) | None => OTHER,
+        Some((pattern, _)) => pattern.name(),
+    }
+}
+
+/// The paths that are served, with what stands for their arguments; and those that are not yet.
+pub(crate) fn table() -> impl Iterator<Item = (&'static str, bool)> {
+    let methods = STREAMS.into_iter().map(|name| (name, true));
+    let others = ROUTES.iter().filter(|(_, endpoint)| *endpoint != Stream);
+    let others = others.map(|(pattern, endpoint)| (pattern.name(), !matches!(endpoint, NotYet(_))));
+    others.chain(methods)
+}
+
+/// The methods of the service that streams answers.
+const STREAMS: [&str; 7] = [
+    "/tempopb.StreamingQuerier/Search",
+    "/tempopb.StreamingQuerier/SearchTags",
+    "/tempopb.StreamingQuerier/SearchTagsV2",
+    "/tempopb.StreamingQuerier/SearchTagValues",
+    "/tempopb.StreamingQuerier/SearchTagValuesV2",
+    "/tempopb.StreamingQuerier/MetricsQueryRange",
+    "/tempopb.StreamingQuerier/MetricsQueryInstant",
+];
 
 impl Pattern {
     fn argument<'a>(&self, path: &'a str) -> Option<&'a str> {
@@ -93,6 +151,12 @@ impl Pattern {
                 .and_then(|rest| rest.strip_suffix(after))
                 .filter(|rest| !rest.is_empty()),
             Below(before) => path.strip_prefix(before),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Exact(name) | Segment(name) | Between(name, _) | Below(name) => name,
         }
     }
 }
@@ -146,9 +210,23 @@ mod tests {
         );
         check("/api/search/tag//values", None);
         assert!(matches!(find("/api/v2/traces/diff"), Some((NotYet(_), _))));
-        assert!(matches!(find("/tempopb.StreamingQuerier/Search"), Some((NotYet(_), "Search"))));
+        check("/tempopb.StreamingQuerier/Search", Some((Stream, "Search")));
         check("/", None);
         check("/api/nosuch", None);
+    }
+
+    #[test]
+    fn every_path_is_counted_under_one_of_few_names() {
+        assert_eq!(name("/api/search"), "/api/search");
+        assert_eq!(name("/api/traces/abc"), "/api/traces/");
+        assert_eq!(name("/api/v2/search/tag/span.a/values"), "/api/v2/search/tag/");
+        let method = "/tempopb.StreamingQuerier/Search";
+        assert_eq!(name(method), method);
+        for unknown in ["/", "/x", "/tempopb.StreamingQuerier/X", "/debug/x", "/status/x"] {
+            assert_eq!(name(unknown), OTHER, "{unknown}");
+        }
+        let names: std::collections::BTreeSet<_> = table().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), table().count(), "no two routes have one name");
     }
 
     #[test]

@@ -1,61 +1,71 @@
-//! The listener: connections, dispatch by the route table, the threads that queries run on, start
-//! and stop. What a query means is `handler`'s business.
+//! The listeners: connections, the threads that queries run on, start and stop. Who answers a request
+//! is `dispatch`'s business, what becomes of spans that of `live`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{HeaderMap, LOCATION};
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::extract::DefaultBodyLimit;
 use axum::serve::ListenerExt as _;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::live::LiveBlocks;
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
-use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::read::open::IoStats;
 use traceql_engine::{Engine, EngineConfig};
 
+use crate::dispatch::{Server, dispatch, dispatch_grpc};
 use crate::error::{Error, Result};
 use crate::form;
-use crate::handler::{Asked, Context};
+use crate::handler::{Answers, Context};
+use crate::ingest;
+use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
-use crate::queue::Queue;
-use crate::reply::{self, Failure, Form, Reply};
-use crate::request::parameters::decode_path;
-use crate::request::{Parameters, tenants};
-use crate::route::{self, Endpoint, Query};
+use crate::queue::{Bounds, Queue};
+use crate::task::AbortOnDrop;
+use crate::telemetry::Telemetry;
 
-/// The version of Tempo whose API this is; old Grafana looks at it to decide what it may ask.
-const API_VERSION: &str = "3.1.0";
+/// Largest OTLP request that is taken, as sent and decompressed: Tempo's bound.
+const MAX_REQUEST_BYTES: usize = 20 << 20;
 
-/// What every connection shares.
-#[derive(Debug)]
-struct Server {
-    context: Arc<Context>,
-    queue: Queue,
-    /// Queries run here, so that a heavy one does not keep connections waiting.
-    compute: Handle,
+/// Where a server listens; the system may have chosen the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// For queries.
+    pub http: SocketAddr,
+    /// For streams over gRPC alone.
+    pub grpc: Option<SocketAddr>,
+    /// For OTLP over gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// For OTLP over HTTP.
+    pub otlp_http: Option<SocketAddr>,
 }
 
-/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most.
-/// `on_listening` learns the address, whose port the system may have chosen.
+/// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most, and
+/// flushes what was received. `on_listening` learns the addresses.
 ///
 /// # Errors
-/// If the address cannot be listened on, or the source lacks the one tenant to serve while it has
-/// others.
+/// If an address cannot be listened on, the source lacks the one tenant to serve while it has
+/// others, or the write-ahead log cannot be used.
 pub async fn serve(
-    options: ServeOptions,
-    on_listening: impl FnOnce(SocketAddr) + Send,
+    mut options: ServeOptions,
+    on_listening: impl FnOnce(Listening) + Send,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let source = options.source.clone().keeping_blocklists();
-    check_tenant(&source, &options).await?;
+    let ingest = options.ingest.clone();
+    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let mut source = options.source.clone().keeping_blocklists();
+    match &live {
+        // The tenant comes with its first span.
+        Some(live) => source = source.with_live(Arc::clone(live) as Arc<dyn LiveBlocks>),
+        None => check_tenant(&source, &options).await?,
+    }
     let compute = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.query.threads.max(1))
         .thread_name("query")
@@ -63,41 +73,139 @@ pub async fn serve(
         .build()
         .map_err(Error::Runtime)?;
     let compute = Compute(Some(compute));
-    let listen_error = |error| Error::Listen { address: options.listen.clone(), error };
-    let listener = TcpListener::bind(&options.listen).await.map_err(listen_error)?;
-    on_listening(listener.local_addr().map_err(listen_error)?);
+    let (listener, http) = bind(&options.listen).await?;
+    let mut receivers = Vec::new();
+    let mut otlp = [None, None];
+    if let Some(ingest) = &ingest {
+        for (address, at) in [&ingest.otlp_grpc, &ingest.otlp_http].into_iter().zip(&mut otlp) {
+            if let Some(address) = address {
+                let (listener, address) = bind(address).await?;
+                *at = Some(address);
+                receivers.push(listener);
+            }
+        }
+    }
+    let [otlp_grpc, otlp_http] = otlp;
+    let (grpc_listener, grpc) = match &options.grpc_listen {
+        Some(grpc_listen) => {
+            let (listener, address) = bind(grpc_listen).await?;
+            (Some(listener), Some(address))
+        }
+        None => (None, None),
+    };
+    on_listening(Listening { http, grpc, otlp_grpc, otlp_http });
 
     let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
     let (poll, drain) = (options.poll, options.drain);
+    let io_total = Arc::<IoStats>::default();
+    options.query.io_total = Some(Arc::clone(&io_total));
     let server = Arc::new(Server {
-        queue: Queue::new(options.limits.concurrent_queries, options.limits.queued_queries),
+        queue: Queue::new(Bounds {
+            running: options.limits.concurrent_queries,
+            running_of_tenant: options.limits.concurrent_queries_per_tenant,
+            waiting_of_tenant: options.limits.queued_queries,
+        }),
+        telemetry: Arc::new(Telemetry::new(options.request_log, (options.clock)())),
+        io_total,
         compute: compute.handle(),
         context: Arc::new(Context {
             engine: Engine::new(engine),
-            source,
+            answers: Answers::within(options.answer_cache_bytes),
+            source: source.clone(),
+            live: live.clone(),
             options,
             warned: Mutex::default(),
         }),
     });
-    let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server.context), poll)));
+    let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll)));
+    let (stopping, stopped) = watch::channel(false);
+    let _stopper = AbortOnDrop(tokio::spawn(async move {
+        stop.await;
+        // Receivers may be gone only if serving has ended already.
+        let _gone = stopping.send(true);
+        std::future::pending::<()>().await;
+    }));
+
+    let mut serving: JoinSet<Result<()>> = JoinSet::new();
     let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
-    let router = Router::new().fallback(dispatch).layer(bounded).with_state(server);
+    let router = Router::new().fallback(dispatch).layer(bounded).with_state(Arc::clone(&server));
+    serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
+    if let Some(listener) = grpc_listener {
+        let router = Router::new().fallback(dispatch_grpc).with_state(server);
+        serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
+    }
+    let mut opening = JoinSet::new();
+    let mut flushing = JoinSet::new();
+    if let (Some(live), Some(ingest)) = (&live, &ingest) {
+        let n = receivers.len().max(1);
+        let limits = ingest::Limits {
+            request_bytes: MAX_REQUEST_BYTES,
+            bytes_at_once: ingest.limits.request_bytes_at_once / n,
+            retry_after: ingest.limits.retry_after,
+            ..ingest::Limits::default()
+        };
+        for listener in receivers {
+            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
+            let receiving = ingest::receive(listener, sink, limits, stop, drain);
+            serving.spawn(async move { receiving.await.map_err(Error::Serve) });
+        }
+        let live = Arc::clone(live);
+        opening.spawn_blocking(move || live.open());
+    }
+    loop {
+        tokio::select! {
+            // A log that cannot be used ends the server; one that can is flushed from now on.
+            Some(opened) = opening.join_next() => {
+                opened.map_err(|error| Error::Runtime(error.into()))??;
+                if let Some(live) = &live {
+                    let keep = Arc::clone(live).keep_flushing(source.clone());
+                    flushing.spawn_on(keep, &compute.handle());
+                }
+            }
+            served = serving.join_next() => match served {
+                Some(served) => served.map_err(|error| Error::Runtime(error.into()))??,
+                None => break,
+            },
+        }
+    }
+    if let Some(live) = live {
+        // Its blocks are encoded where queries are: not on the threads that hold connections.
+        let stop = compute.handle().spawn(async move { live.stop(&source).await });
+        stop.await.map_err(|error| Error::Runtime(error.into()))?;
+    }
+    Ok(())
+}
+
+async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listen_error = |error| Error::Listen { address: address.to_owned(), error };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let local = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, local))
+}
+
+/// Completes when the server is to stop.
+async fn is_stopped(mut stopped: watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Serves HTTP/1.1, and HTTP/2 to whoever begins with it: gRPC comes without TLS.
+async fn serve_queries(
+    listener: TcpListener,
+    router: Router,
+    stopped: watch::Receiver<bool>,
+    drain: Duration,
+) -> Result<()> {
     // Answers are written at once and whole; waiting for more to send would only delay them.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let stop = async move {
-        stop.await;
-        // The receiver may be gone only if serving has ended already.
-        let _gone = stopping.send(());
-    };
+    let stop = is_stopped(stopped.clone());
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
     tokio::select! {
         served = serving => served.map_err(Error::Serve),
         () = async {
-            match stopped.await {
-                Ok(()) => tokio::time::sleep(drain).await,
-                Err(_) => std::future::pending().await,
-            }
+            is_stopped(stopped).await;
+            tokio::time::sleep(drain).await;
         } => Ok(()),
     }
 }
@@ -145,7 +253,8 @@ async fn check_tenant(source: &Source, options: &ServeOptions) -> Result<()> {
 }
 
 /// Reads block lists anew, for as long as it is let.
-async fn refresh(context: Arc<Context>, poll: Duration) {
+async fn refresh(server: Arc<Server>, poll: Duration) {
+    let context = &server.context;
     let mut ticks = tokio::time::interval(poll.max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -153,148 +262,11 @@ async fn refresh(context: Arc<Context>, poll: Duration) {
         ticks.tick().await;
         let now = i64::try_from((context.options.clock)()).ok();
         context.warned.lock().clear();
-        for error in context.source.refresh_blocklists(now).await {
+        let errors = context.source.refresh_blocklists(now).await;
+        server.telemetry.refreshed(errors.len(), (context.options.clock)());
+        for error in errors {
             (context.options.log)(&format!("cannot read the block list: {error}"));
         }
-    }
-}
-
-async fn dispatch(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
-    let (request, body) = request.into_parts();
-    let (uri, headers) = (&request.uri, &request.headers);
-    let accepts_gzip = reply::accepts_gzip(headers);
-    if let Some(path) = route::cleaned(uri.path()) {
-        return redirect(&path, uri.query());
-    }
-    let reply = match route::find(uri.path()) {
-        Some((Endpoint::Query(query), argument)) => {
-            let asked = match form::parameters(&request, body).await {
-                Ok(parameters) => server.understand(query, argument, &parameters, headers),
-                Err(failure) => Err(failure),
-            };
-            match asked {
-                Ok(asked) => return server.run(asked, accepts_gzip).await,
-                Err(failure) => failure.into(),
-            }
-        }
-        Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
-        Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
-        Some((Endpoint::BuildInfo, _)) => build_info(),
-        Some((Endpoint::NotYet(name), _)) => {
-            Reply::text(StatusCode::NOT_IMPLEMENTED, route::not_yet(uri.path(), name))
-        }
-        None => Reply::text(StatusCode::NOT_FOUND, "404 page not found\n"),
-    };
-    reply.into_response(accepts_gzip)
-}
-
-impl Server {
-    fn understand(
-        &self,
-        query: Query,
-        argument: &str,
-        parameters: &str,
-        headers: &HeaderMap,
-    ) -> reply::Result<Asked> {
-        Ok(Asked {
-            query,
-            tenants: self.tenants(headers)?,
-            argument: decode_path(argument)?.into_owned(),
-            parameters: Parameters::parse(parameters),
-            form: Form::wanted(headers),
-        })
-    }
-
-    fn tenants(&self, headers: &HeaderMap) -> reply::Result<Vec<TenantId>> {
-        match &self.context.options.tenancy {
-            Tenancy::One(tenant) => Ok(vec![tenant.clone()]),
-            Tenancy::Header => {
-                let header = headers.get(tenants::TENANT_HEADER);
-                let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()));
-                tenants::parse(header.as_deref())?
-                    .ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "no org id\n"))
-            }
-        }
-    }
-
-    /// Runs a query when its turn comes. If the client goes away, so does the query.
-    async fn run(&self, asked: Asked, accepts_gzip: bool) -> Response<Body> {
-        let Ok(turn) = self.queue.turn().await else {
-            let full = Reply::text(StatusCode::TOO_MANY_REQUESTS, "job queue full");
-            return full.into_response(false);
-        };
-        let context = Arc::clone(&self.context);
-        let work = self.compute.spawn(async move {
-            let reply = context.answer(asked).await.unwrap_or_else(|failure| {
-                if failure.status.is_server_error() {
-                    (context.options.log)(&format!("{}: {}", failure.status, failure.text));
-                }
-                failure.into()
-            });
-            let response = reply.into_response(accepts_gzip);
-            drop(turn);
-            response
-        });
-        match AbortOnDrop(work).join().await {
-            Ok(response) => response,
-            Err(error) => {
-                let text = format!("internal error, please report it: {error}");
-                (self.context.options.log)(&text);
-                Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text).into_response(false)
-            }
-        }
-    }
-}
-
-fn redirect(path: &str, query: Option<&str>) -> Response<Body> {
-    let location = match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    };
-    let mut response = Response::new(Body::empty());
-    match HeaderValue::from_str(&location) {
-        Ok(location) => {
-            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-            response.headers_mut().insert(LOCATION, location);
-        }
-        Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
-    }
-    response
-}
-
-fn build_info() -> Reply {
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct BuildInfo {
-        version: &'static str,
-        revision: &'static str,
-        branch: &'static str,
-        build_user: &'static str,
-        build_date: &'static str,
-        go_version: &'static str,
-    }
-    Reply::json(crate::api::json::to_text(&BuildInfo {
-        version: API_VERSION,
-        revision: concat!("traceql-", env!("CARGO_PKG_VERSION")),
-        branch: "",
-        build_user: "",
-        build_date: "",
-        go_version: "",
-    }))
-}
-
-/// A task that ends when no one waits for it any longer.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn join(mut self) -> std::result::Result<T, tokio::task::JoinError> {
-        (&mut self.0).await
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

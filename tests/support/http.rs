@@ -20,7 +20,8 @@ pub(crate) struct Server {
     child: Child,
     /// What it says.
     pub(crate) stderr: BufReader<ChildStderr>,
-    address: String,
+    /// `127.0.0.1:<port>`.
+    pub(crate) address: String,
 }
 
 /// What it answers to one request.
@@ -58,7 +59,7 @@ impl Server {
             let before = said.len();
             stderr.read_line(&mut said).expect("stderr is text");
             assert!(said.len() > before, "the server ended: {said}");
-            if let Some(at) = said[before..].find("127.0.0.1:") {
+            if let Some(at) = said[before..].rfind("127.0.0.1:") {
                 let address = &said[before + at..];
                 let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit());
                 break address[..end.unwrap_or(address.len())].to_owned();
@@ -85,6 +86,12 @@ impl Server {
     /// Asks as tenant `shop5` for JSON.
     pub(crate) fn json(&self, target: &str) -> Json {
         self.get(target).json(target)
+    }
+
+    /// Kills it: it has no time for anything.
+    pub(crate) fn kill(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
     }
 
     /// Asks it to end, and waits.

@@ -6,10 +6,13 @@ pub(crate) mod asking;
 pub(crate) mod binary;
 pub(crate) mod data_set;
 pub(crate) mod evaluate;
+pub(crate) mod files;
 pub(crate) mod generate;
 pub(crate) mod golden;
 pub(crate) mod golden_metrics;
+pub(crate) mod grpc;
 pub(crate) mod http;
+pub(crate) mod ingesting;
 pub(crate) mod metrics_cases;
 pub(crate) mod mutate;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]

@@ -7,6 +7,7 @@ pub mod destination;
 pub(crate) mod fetch;
 mod index_forms;
 mod kept;
+pub mod live;
 mod lone;
 pub mod meta;
 pub mod path;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ListResult, ObjectStoreExt as _, memory::InMemory, path::Path};
 
+pub use super::kept::KeptCounts;
 use super::{
     Block,
-    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Warning},
+    blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Unreadable, Warning},
     fetch::gunzip,
     kept::KeptBlocklists,
+    live::LiveBlocks,
     lone,
     meta::{BlockMeta, ParsedMeta},
     path,
@@ -34,6 +36,8 @@ pub struct Source {
     place: Option<Place>,
     /// Block lists read before, if they are kept at all.
     kept: Option<Arc<KeptBlocklists>>,
+    /// What is not in the bucket yet.
+    live: Option<Arc<dyn LiveBlocks>>,
 }
 
 /// Where a source lies; standard input lies nowhere.
@@ -88,7 +92,7 @@ impl Source {
         let parsed = SourceUrl::parse(url, options.home().as_deref())?;
         if parsed == SourceUrl::Stdin {
             let kind = SourceKind::Otlp(OtlpFormat::Unknown);
-            return Ok(Self { name: url.to_owned(), kind, place: None, kept: None });
+            return Ok(Self { name: url.to_owned(), kind, place: None, kept: None, live: None });
         }
         let (store, key) = OpenStore::locate(&parsed, options).await?;
         let mut place = Place { store, key };
@@ -109,7 +113,7 @@ impl Source {
                 None => place.recognise_folder(url).await?,
             },
         };
-        Ok(Self { name: url.to_owned(), kind, place: Some(place), kept: None })
+        Ok(Self { name: url.to_owned(), kind, place: Some(place), kept: None, live: None })
     }
 
     /// Traces that are there already, as a source of one file. Errors call it by `name`, and so
@@ -121,14 +125,20 @@ impl Source {
         put.map_err(|e| Error::storage("source", name, e))?;
         let store = OpenStore { store: Arc::new(store), url: name.into(), listable: true };
         let kind = SourceKind::Otlp(OtlpFormat::Protobuf);
-        Ok(Self { name: name.to_owned(), kind, place: Some(Place { store, key }), kept: None })
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            place: Some(Place { store, key }),
+            kept: None,
+            live: None,
+        })
     }
 
     /// A folder of tenants in a store that is open already; errors call it by `name`.
     #[must_use]
     pub fn of_store(name: &str, store: OpenStore, root: Path) -> Self {
         let place = Some(Place { store, key: root });
-        Self { name: name.to_owned(), kind: SourceKind::Bucket, place, kept: None }
+        Self { name: name.to_owned(), kind: SourceKind::Bucket, place, kept: None, live: None }
     }
 
     /// What it is.
@@ -178,6 +188,41 @@ impl Source {
         Self { kept: Some(Arc::default()), ..self }
     }
 
+    /// The number of a tenant's block list as it is kept now; `None` if it is not, or if there is more
+    /// than the list says: what has been received. While the number is the same, so are the blocks.
+    pub async fn kept_version(&self, tenant: &TenantId, unreadable: Unreadable) -> Option<u64> {
+        if self.live.is_some() {
+            return None;
+        }
+        self.kept.as_ref()?.version(tenant, unreadable == Unreadable::Skip).await
+    }
+
+    /// How much is kept of block lists.
+    #[must_use]
+    pub fn kept_counts(&self) -> KeptCounts {
+        self.kept.as_ref().map(|kept| kept.counts()).unwrap_or_default()
+    }
+
+    /// The same source with what has been received and is not in it yet.
+    #[must_use]
+    pub fn with_live(self, live: Arc<dyn LiveBlocks>) -> Self {
+        Self { live: Some(live), ..self }
+    }
+
+    /// The same source, kept lists included, without what is not in it yet.
+    #[must_use]
+    pub fn stored(&self) -> Self {
+        Self { live: None, ..self.clone() }
+    }
+
+    /// Makes a block known that was written just now: lists have it from now on, whatever they were
+    /// made from. Does nothing where lists are not kept.
+    pub fn add_block(&self, tenant: &TenantId, block: Block) {
+        if let Some(kept) = &self.kept {
+            kept.add(tenant, block);
+        }
+    }
+
     /// Reads the kept block lists anew; returns what went wrong. A list that cannot be read is
     /// forgotten, so that the next query meets the error.
     pub async fn refresh_blocklists(&self, now_unix_nanos: Option<i64>) -> Vec<Error> {
@@ -195,13 +240,26 @@ impl Source {
     /// [`Error::NotFound`] with the tenants that exist as candidates, or [`Error::Usage`] saying
     /// what was found if the source does not look like a bucket.
     pub async fn blocks(&self, tenant: &TenantId, options: &BlocklistOptions) -> Result<Blocklist> {
-        match &self.kept {
+        // What is live comes first: it moves into the bucket and not back.
+        let live = match &self.live {
+            Some(live) => live.blocks(tenant, options.range).await?,
+            None => None,
+        };
+        let stored = match &self.kept {
             Some(kept) if !options.no_index => {
                 let read = |options| async move { self.read_blocks(tenant, &options).await };
                 kept.get(tenant, options, read).await
             }
             _ => self.read_blocks(tenant, options).await,
-        }
+        };
+        let Some(live) = live else { return stored };
+        let mut list = match stored {
+            Err(Error::NotFound { what: "tenant", .. }) => Blocklist::default(),
+            stored => stored?,
+        };
+        list.blocks.extend(live);
+        list.sort();
+        Ok(list)
     }
 
     async fn read_blocks(

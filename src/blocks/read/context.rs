@@ -28,6 +28,9 @@ pub struct IoStats {
     pub pages: AtomicU64,
     /// Row groups that a dictionary or statistics proved empty.
     pub row_groups_skipped: AtomicU64,
+    /// Requests and bytes of all queries together, where somebody counts them: a query that is given
+    /// up has read what it has read.
+    pub total: Option<Arc<Self>>,
 }
 
 impl IoStats {
@@ -35,6 +38,9 @@ impl IoStats {
     pub(crate) fn count(&self, n_bytes: u64) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(n_bytes, Ordering::Relaxed);
+        if let Some(total) = &self.total {
+            total.count(n_bytes);
+        }
     }
 }
 

@@ -68,7 +68,45 @@ impl Weighter<String, Arc<OpenBlock>> for BlockWeight {
     }
 }
 
+/// What a cache has been good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCount {
+    /// Times something was found.
+    pub hits: u64,
+    /// Times it was not.
+    pub misses: u64,
+    /// Bytes kept.
+    pub bytes: u64,
+}
+
+/// The same of both caches of a [`BlockCache`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Footers, with page indexes.
+    pub footers: CacheCount,
+    /// Dictionaries.
+    pub dictionaries: CacheCount,
+}
+
 impl BlockCache {
+    /// What the caches have been good for.
+    #[must_use]
+    pub fn counts(&self) -> CacheCounts {
+        let Self { blocks, tables, .. } = self;
+        CacheCounts {
+            footers: CacheCount {
+                hits: blocks.hits(),
+                misses: blocks.misses(),
+                bytes: blocks.weight(),
+            },
+            dictionaries: CacheCount {
+                hits: tables.hits(),
+                misses: tables.misses(),
+                bytes: tables.weight(),
+            },
+        }
+    }
+
     /// A cache that keeps at most this many bytes: up to half of them footers, the rest
     /// dictionaries.
     #[must_use]

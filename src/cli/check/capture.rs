@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use traceql_blocks::model::Trace;
-use traceql_server::ingest::{Limits, Received, Refused, Sink, receive};
+use traceql_server::ingest::{Limits, Received, Refused, Sink, Taken, receive};
 
 use super::{Failure, SuiteReport, TestOutcome, TestReport};
 use crate::error::{Error, Kind, Result};
@@ -293,7 +293,7 @@ impl Kept {
 }
 
 impl Sink for Kept {
-    async fn take(&self, received: Received) -> Result<(), Refused> {
+    async fn take(&self, received: Received) -> Result<Taken, Refused> {
         let mut so_far = self.lock();
         let n_bytes = so_far.n_bytes.saturating_add(received.size_bytes);
         if n_bytes > self.limit_bytes {
@@ -303,6 +303,6 @@ impl Sink for Kept {
         so_far.n_bytes = n_bytes;
         so_far.n_requests += 1;
         so_far.traces.extend(received.traces);
-        Ok(())
+        Ok(Taken::default())
     }
 }

@@ -1,15 +1,20 @@
 //! `traceql serve`: hands validated settings to the server and waits for the end.
 
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use traceql_blocks::bucket::source::SourceKind;
 use traceql_engine::{EngineConfig, QueryOptions};
-use traceql_server::{Limits, MetricsLimits, ServeOptions, Tenancy};
+use traceql_server::{
+    ANSWER_CACHE_BYTES, Limits, Listening, MetricsLimits, RequestLog, ServeOptions, Tenancy,
+};
 
 use crate::Success;
 use crate::args::{ServeArgs, ServeLimits};
 use crate::error::{Error, Kind, Result};
+use crate::serve_args::{LoggedRequests, ServingArgs};
 use crate::session::SessionOptions;
 use crate::settings::{self, World};
 
@@ -19,9 +24,11 @@ const IO_THREADS: usize = 2;
 const POLL: Duration = Duration::from_secs(60);
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// From when on a request is slow.
+const SLOW_REQUEST: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
-    settings::source(&args.source)?;
+    let url = settings::source(&args.source)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .thread_name("traceql-io")
@@ -37,8 +44,17 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         ..defaults
     };
     let session = SessionOptions::new(world, &args.source, runtime.handle())?;
+    let stores = world.source_options(&args.source.stores, runtime.handle())?;
+    if args.ingest.is_wanted() {
+        args.ingest.prepare(url, stores.home().as_deref())?;
+    }
     let served = runtime.block_on(async {
         let source = session.open_source().await?;
+        let ingest = args.ingest.options(url, &stores).await?;
+        if ingest.is_some() && *source.kind() != SourceKind::Bucket {
+            return Err(Error::usage(format!("{source} is no folder of tenants"))
+                .hint("traces that are taken in go to a folder of tenants, or a bucket of them"));
+        }
         let tenancy = if args.multitenant {
             Tenancy::Header
         } else {
@@ -53,6 +69,8 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         let options = ServeOptions {
             source,
             listen: args.listen.clone(),
+            grpc_listen: args.serving.grpc_listen.clone(),
+            ingest,
             tenancy,
             dialect: world.dialect,
             limits: Limits {
@@ -64,20 +82,33 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                 )?,
                 metrics: metrics_limits(&args.limits)?,
                 concurrent_queries: args.limits.concurrent_queries.get(),
+                concurrent_queries_per_tenant: concurrent_queries_per_tenant(args),
                 queued_queries: args.limits.queued_queries,
                 ..Limits::default()
             },
             query,
             engine: EngineConfig::default(),
+            answer_cache_bytes: answer_cache_bytes(&args.serving)?,
             poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
             clock,
+            request_log: request_log(&args.serving)?,
             log: if world.terminal.quiet { |_| {} } else { log },
         };
         let source_name = options.source.to_string();
-        let on_listening = |address| {
-            if !world.terminal.quiet {
-                log(&format!("serving {source_name} on http://{address}"));
+        let on_listening = |at: Listening| {
+            if world.terminal.quiet {
+                return;
+            }
+            log(&format!("serving {source_name} on http://{}", at.http));
+            if let Some(address) = at.grpc {
+                log(&format!("serving gRPC alone on {address}"));
+            }
+            if let Some(address) = at.otlp_grpc {
+                log(&format!("taking OTLP over gRPC on {address}"));
+            }
+            if let Some(address) = at.otlp_http {
+                log(&format!("taking OTLP over HTTP on http://{address}"));
             }
         };
         let stop = async {
@@ -90,6 +121,29 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
     });
     runtime.shutdown_background();
     served.map(|()| Success::Answered)
+}
+
+/// With several tenants none of them may have all turns for itself, however long its queries take.
+fn concurrent_queries_per_tenant(args: &ServeArgs) -> usize {
+    let in_all = args.limits.concurrent_queries.get();
+    let default = if args.multitenant { in_all.saturating_sub(1).max(1) } else { in_all };
+    args.serving.concurrent_queries_per_tenant.map_or(default, NonZeroUsize::get)
+}
+
+fn answer_cache_bytes(args: &ServingArgs) -> Result<usize> {
+    match args.answer_cache.as_deref() {
+        Some("0") => Ok(0),
+        text => Ok(settings::size("answer-cache", text)?.unwrap_or(ANSWER_CACHE_BYTES)),
+    }
+}
+
+fn request_log(args: &ServingArgs) -> Result<RequestLog> {
+    let slow = settings::duration("slow-request", args.slow_request.as_deref())?;
+    Ok(match args.log_requests {
+        LoggedRequests::Off => RequestLog::Off,
+        LoggedRequests::Slow => RequestLog::Slow(slow.unwrap_or(SLOW_REQUEST)),
+        LoggedRequests::All => RequestLog::All,
+    })
 }
 
 fn metrics_limits(args: &ServeLimits) -> Result<MetricsLimits> {

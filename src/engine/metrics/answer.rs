@@ -105,7 +105,7 @@ pub(crate) async fn plan(
         scans.push((MetricsScanSpec { scan: spec.clone(), observe }, text));
         selections.push((observed, spec));
     }
-    run.plan_units(stats.units_total);
+    run.planned(&stats);
     let logical = plan::metrics(scans).map_err(crate::error::from_datafusion)?;
     let physical = physical(runtime, &logical).await?;
     let is_timeless = request.range.is_none() && extent.is_none();

@@ -1,13 +1,16 @@
 //! One file a family of endpoints: parameters to an engine call, its outcome to a body.
 
+mod answers;
 mod filter;
 mod metrics;
 mod search;
 mod tags;
 mod trace;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
@@ -17,18 +20,24 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{Engine, Outcome, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
+use crate::live::Live;
 use crate::options::ServeOptions;
 use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
 use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
+pub(crate) use answers::Answers;
+pub(crate) use watch::Watch;
 
 /// What handlers share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) source: Source,
+    /// What is being received, if anything is; `source` has it too.
+    pub(crate) live: Option<Arc<Live>>,
     pub(crate) options: ServeOptions,
+    pub(crate) answers: Answers,
     /// Warnings logged since block lists were last read: every query would repeat them.
     pub(crate) warned: Mutex<BTreeSet<String>>,
 }
@@ -42,6 +51,8 @@ pub(crate) struct Asked {
     pub(crate) parameters: Parameters,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) form: Form,
+    /// Who looks on while it is answered.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 /// A handler at work. Handlers hold whole queries; without the box every request would be as large as
@@ -51,7 +62,9 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>;
 impl Context {
     /// Answers a request.
     pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
-        self.leave_out_unknown(&mut asked.tenants).await?;
+        // Until the answer is there, what it was told of stays.
+        let _reading = self.live.as_ref().map(Live::reading);
+        self.leave_out_unknown(&self.source, &mut asked.tenants).await?;
         let work: Answering<'_> = match asked.query {
             Query::Search => Box::pin(self.search(&asked)),
             Query::TraceV1 => Box::pin(self.trace_v1(&asked)),
@@ -67,23 +80,20 @@ impl Context {
     }
 
     /// A tenant without a block yet is one without data, and no error.
-    async fn leave_out_unknown(&self, tenants: &mut Vec<TenantId>) -> Result<()> {
-        if matches!(self.source.kind(), SourceKind::Otlp(_)) {
+    async fn leave_out_unknown(&self, source: &Source, tenants: &mut Vec<TenantId>) -> Result<()> {
+        if matches!(source.kind(), SourceKind::Otlp(_)) {
             return Ok(());
         }
         let options = BlocklistOptions {
             // The blocks themselves do not matter, so most of them need not be copied.
             range: Some(TimeRange { start_unix_nanos: 0, end_unix_nanos: 0 }),
-            unreadable: match self.options.query.skip_unreadable {
-                true => Unreadable::Skip,
-                false => Unreadable::Fail,
-            },
+            unreadable: self.unreadable(),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             no_index: false,
         };
         let mut known = Vec::with_capacity(tenants.len());
         for tenant in tenants.drain(..) {
-            match self.source.blocks(&tenant, &options).await {
+            match source.blocks(&tenant, &options).await {
                 Ok(_) => known.push(tenant),
                 Err(traceql_blocks::Error::NotFound { what: "tenant", .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -91,6 +101,13 @@ impl Context {
         }
         *tenants = known;
         Ok(())
+    }
+
+    fn unreadable(&self) -> Unreadable {
+        match self.options.query.skip_unreadable {
+            true => Unreadable::Skip,
+            false => Unreadable::Fail,
+        }
     }
 
     fn now_unix_nanos(&self) -> u64 {
@@ -107,9 +124,10 @@ impl Context {
         }
     }
 
-    fn query_options(&self, time_range: Option<(u64, u64)>) -> QueryOptions {
+    fn query_options(&self, asked: &Asked, time_range: Option<(u64, u64)>) -> QueryOptions {
         QueryOptions {
             time_range,
+            progress: asked.watch.as_ref().map(|watch| Arc::clone(&watch.progress)),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             ..self.options.query.clone()
         }
@@ -142,6 +160,13 @@ impl Context {
         match &outcome.partial {
             Some(reason) => Err(Failure::partial(reason)),
             None => Ok(outcome),
+        }
+    }
+
+    /// Tells whoever runs the server of a failure that is not the client's.
+    pub(crate) fn log_failure(&self, failure: &Failure) {
+        if failure.status.is_server_error() {
+            (self.options.log)(&format!("{}: {}", failure.status, failure.text));
         }
     }
 

@@ -1,6 +1,7 @@
 //! `/api/search`: by query, or the older way by tags.
 
-use traceql_engine::search::{Cursor, SearchAnswer};
+use parking_lot::Mutex;
+use traceql_engine::search::{Cursor, Gathered, SearchAnswer, TraceResult};
 use traceql_engine::{Outcome, QueryOptions};
 
 use super::{Asked, Context};
@@ -48,18 +49,34 @@ impl Context {
         let limit = asked_limit.unwrap_or(by_default);
         let page = page(parameters.get("after"))?;
         let after = page.clone().flatten();
-        let options =
-            QueryOptions { limit, after, spans_per_spanset, ..self.query_options(Some(range)) };
+        let options = QueryOptions {
+            limit,
+            after,
+            spans_per_spanset,
+            ..self.query_options(asked, Some(range))
+        };
+        let gathered = Mutex::new(Gathered::of(&query, options.memory_bytes));
+        let on_trace = |mut trace: TraceResult| {
+            if is_by_tags {
+                strip(&mut trace);
+            }
+            if let Some(watch) = &asked.watch {
+                watch.found(&trace);
+            }
+            gathered.lock().push(trace)
+        };
         let outcome = match asked.tenants.as_slice() {
             [] => Outcome::default(),
-            tenants => self.engine.search(&self.source, tenants, &query, &options).await?,
+            tenants => {
+                let source = &self.source;
+                self.engine.search_each(source, tenants, &query, &options, &on_trace).await?
+            }
         };
-        let mut outcome = self.whole(outcome)?;
+        let mut outcome = self.whole(
+            outcome.map(|next| SearchAnswer { next, ..gathered.into_inner().into_answer() }),
+        )?;
         if page.is_none() {
             outcome.answer.next = None;
-        }
-        if is_by_tags {
-            strip(&mut outcome.answer);
         }
         let Outcome { answer, stats, .. } = &outcome;
         Ok(match asked.form {
@@ -86,9 +103,7 @@ fn page(after: Option<&str>) -> Result<Option<Option<Cursor>>> {
 }
 
 /// Answers of a search by tags are bare traces.
-fn strip(answer: &mut SearchAnswer) {
-    for trace in &mut answer.traces {
-        trace.spansets.clear();
-        trace.service_stats.clear();
-    }
+fn strip(trace: &mut TraceResult) {
+    trace.spansets.clear();
+    trace.service_stats.clear();
 }

@@ -135,7 +135,7 @@ impl Context {
             return Ok(Outcome::default());
         }
         let request = TagNamesRequest { scope, filter, limit };
-        let options = self.query_options(Some(range));
+        let options = self.query_options(asked, Some(range));
         let names = self.engine.tag_names(&self.source, &asked.tenants, &request, &options);
         self.whole(names.await?)
     }
@@ -155,7 +155,7 @@ impl Context {
             return Ok(Outcome::default());
         }
         let request = TagValuesRequest { field, filter, limit };
-        let options = self.query_options(Some(range));
+        let options = self.query_options(asked, Some(range));
         let values = self.engine.tag_values(&self.source, &asked.tenants, &request, &options);
         self.whole(values.await?)
     }

@@ -60,18 +60,40 @@ impl Context {
 
     async fn find_trace(&self, asked: &Asked) -> Result<(QueryOptions, Outcome<Option<Trace>>)> {
         let id = trace_id::parse(&asked.argument)?;
-        let options = self.query_options(time::of_trace(&asked.parameters)?);
-        let outcome = if self.is_in_blocks(&asked.parameters)? && !asked.tenants.is_empty() {
-            self.engine.trace(&self.source, &asked.tenants, id, &options).await?
+        let options = self.query_options(asked, time::of_trace(&asked.parameters)?);
+        let stores = Stores::wanted(&asked.parameters)?;
+        // What is live comes first: it moves into the bucket and not back.
+        let mut parts = Vec::new();
+        if let (Some(live), true) = (&self.live, stores.live) {
+            for tenant in &asked.tenants {
+                parts.extend(live.trace(tenant, id)?);
+            }
+        }
+        // A tenant of whom nothing has been flushed yet is known, though not to the bucket.
+        let stored = self.source.stored();
+        let mut tenants = asked.tenants.clone();
+        self.leave_out_unknown(&stored, &mut tenants).await?;
+        let mut outcome = if stores.blocks && !tenants.is_empty() {
+            self.engine.trace(&stored, &tenants, id, &options).await?
         } else {
             Outcome::default()
         };
+        if !parts.is_empty() {
+            outcome.answer = Trace::combine(outcome.answer.take().into_iter().chain(parts));
+        }
         Ok((options, outcome))
     }
+}
 
-    /// Whether the stores a request names include the blocks; there is nothing else here.
-    #[expect(clippy::unused_self, reason = "stores of recent data come with ingest")]
-    fn is_in_blocks(&self, parameters: &Parameters) -> Result<bool> {
+/// Where a trace is looked for.
+struct Stores {
+    live: bool,
+    blocks: bool,
+}
+
+impl Stores {
+    /// Which stores a request names.
+    fn wanted(parameters: &Parameters) -> Result<Self> {
         const FIRST_BLOCK: &str = "00000000-0000-0000-0000-000000000000";
         const LAST_BLOCK: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
         for (name, default) in [("blockStart", FIRST_BLOCK), ("blockEnd", LAST_BLOCK)] {
@@ -81,8 +103,10 @@ impl Context {
             }
         }
         match parameters.get("mode") {
-            None | Some("all" | "blocks") => Ok(true),
-            Some("ingesters" | "external") => Ok(false),
+            None | Some("all") => Ok(Self { live: true, blocks: true }),
+            Some("blocks") => Ok(Self { live: false, blocks: true }),
+            Some("ingesters") => Ok(Self { live: true, blocks: false }),
+            Some("external") => Ok(Self { live: false, blocks: false }),
             Some(other) => Err(BadRequest::new(format!("invalid value for mode: {other}")).into()),
         }
     }

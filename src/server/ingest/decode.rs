@@ -1,12 +1,16 @@
 //! From the bytes of a request to traces, the same for both receivers.
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
+use prost::Message as _;
 use traceql_blocks::Error as BlocksError;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 use traceql_blocks::write::otlp;
 
-use super::{Limits, Received, Refused};
+use super::{Limits, Received, Refused, Sink, Taken};
 use crate::request::tenants::TENANT_HEADER;
 
 /// How the body of a request is written.
@@ -38,12 +42,32 @@ pub(super) fn decode(
     Ok(Received { tenant, traces, size_bytes })
 }
 
-/// The tenant of a request, if it names one.
-pub(super) fn tenant(headers: &axum::http::HeaderMap) -> Result<Option<TenantId>, Refused> {
+/// An `ExportTraceServiceResponse` as protobuf: without bytes if everything was taken.
+pub(super) fn success(taken: &Taken) -> Bytes {
+    if taken.rejected_spans == 0 {
+        return Bytes::new();
+    }
+    let partial_success = ExportTracePartialSuccess {
+        rejected_spans: i64::try_from(taken.rejected_spans).unwrap_or(i64::MAX),
+        error_message: taken.why.clone(),
+    };
+    ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec().into()
+}
+
+/// The tenant of a request, if it names one and that matters.
+pub(super) fn tenant<S: Sink>(
+    sink: &S,
+    headers: &axum::http::HeaderMap,
+) -> Result<Option<TenantId>, Refused> {
+    if !sink.reads_tenants() {
+        return Ok(None);
+    }
     let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
     let name = String::from_utf8_lossy(value.as_bytes());
     match name.trim() {
         "" => Ok(None),
+        // The words are Tempo's.
+        name if name.contains('|') => Err(Refused::Invalid("multiple org IDs present".to_owned())),
         name => TenantId::parse(name).map(Some).map_err(|e| Refused::Invalid(e.to_string())),
     }
 }

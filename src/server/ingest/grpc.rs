@@ -5,23 +5,24 @@ use std::pin::Pin;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{Response, StatusCode};
-use bytes::{Buf as _, BufMut as _, Bytes};
-use tonic::Status;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, UnaryService};
+use tonic::{Code, Status};
 
-use super::decode::{Encoding, decode, tenant};
+use super::decode::{Encoding, decode, success, tenant};
+use super::status::RpcStatus;
 use super::{Receiver, Refused, Sink};
+use crate::framing::{Whole, is_grpc};
 
 /// Answers one call.
 pub(super) async fn export<S: Sink>(
     State(receiver): State<Receiver<S>>,
     request: Request,
 ) -> Response<Body> {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if !kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+    if !is_grpc(request.headers()) {
         let mut response = Response::new(Body::from("this path is for gRPC\n"));
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
@@ -29,6 +30,7 @@ pub(super) async fn export<S: Sink>(
     let mut grpc = Grpc::new(Whole)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(receiver.limits.request_bytes);
+    let request = request.map(|body| receiver.room.bound(body));
     grpc.unary(Export(receiver), request).await.map(Body::new)
 }
 
@@ -45,60 +47,25 @@ impl<S: Sink> UnaryService<Bytes> for Export<S> {
         let receiver = self.0.clone();
         Box::pin(async move {
             let (metadata, _, body) = request.into_parts();
-            let tenant = tenant(&metadata.into_headers())?;
+            let tenant = tenant(receiver.sink.as_ref(), &metadata.into_headers())?;
             let received = decode(body, Encoding::Protobuf, tenant, receiver.limits)?;
-            receiver.sink.take(received).await?;
-            // An `ExportTraceServiceResponse` without partial success has no bytes.
-            Ok(tonic::Response::new(Bytes::new()))
+            let taken = receiver.sink.take(received).await?;
+            Ok(tonic::Response::new(success(&taken)))
         })
     }
 }
 
 impl From<Refused> for Status {
-    /// Senders repeat a call after `UNAVAILABLE`, and after `RESOURCE_EXHAUSTED` only if told when;
-    /// this one is therefore told by the former, as the protocol advises.
+    /// Senders repeat a call after `UNAVAILABLE`, and after `RESOURCE_EXHAUSTED` if told when.
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Invalid(why) => Self::invalid_argument(why),
-            Refused::Full(why, _) | Refused::Unavailable(why) => Self::unavailable(why),
+            Refused::Full(why, after) => {
+                let code = Code::ResourceExhausted;
+                let details = RpcStatus::new(code, &why, Some(after)).encode_to_vec();
+                Self::with_details(code, why, details.into())
+            }
+            Refused::Unavailable(why) => Self::unavailable(why),
         }
-    }
-}
-
-/// Messages as their bytes.
-#[derive(Clone, Copy, Debug)]
-struct Whole;
-
-impl Codec for Whole {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Whole {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }

@@ -2,23 +2,24 @@
 //! of its request, errors included, as `google.rpc.Status`.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use axum::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
-use prost::Message;
-use serde::Serialize;
+use prost::Message as _;
 
-use super::decode::{Encoding, decode, tenant};
-use super::{Receiver, Refused, Sink};
+use super::decode::{self, Encoding, decode, tenant};
+use super::status::RpcStatus;
+use super::{Receiver, Refused, Sink, Taken};
 
 /// A request that is not taken.
 struct Failure {
     status: StatusCode,
     message: String,
-    retry_after_seconds: Option<u64>,
+    retry_after: Option<Duration>,
 }
 
 /// Answers one request.
@@ -33,7 +34,7 @@ pub(super) async fn export<S: Sink>(
         Err(failure) => return refuse(Encoding::Protobuf, &failure),
     };
     match take(&receiver, &parts.headers, body, encoding).await {
-        Ok(()) => respond(StatusCode::OK, encoding, success(encoding)),
+        Ok(taken) => respond(StatusCode::OK, encoding, success(encoding, &taken)),
         Err(failure) => refuse(encoding, &failure),
     }
 }
@@ -51,11 +52,15 @@ async fn take<S: Sink>(
     headers: &HeaderMap,
     body: Body,
     encoding: Encoding,
-) -> Result<(), Failure> {
+) -> Result<Taken, Failure> {
     let limit_bytes = receiver.limits.request_bytes;
-    let tenant = tenant(headers)?;
+    let tenant = tenant(receiver.sink.as_ref(), headers)?;
     let is_gzip = is_gzip(headers)?;
+    let body = receiver.room.bound(body);
     let body = axum::body::to_bytes(body, limit_bytes).await.map_err(|error| {
+        if let Some(refused) = receiver.room.refused(&error) {
+            return refused.into();
+        }
         // The library does not say which; a body that breaks off is read by nobody.
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         Failure::new(
@@ -110,7 +115,7 @@ fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Failure> {
 
 impl Failure {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after_seconds: None }
+        Self { status, message: message.into(), retry_after: None }
     }
 }
 
@@ -118,31 +123,29 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, why),
-            Refused::Full(why, after) => Self {
-                // Rounded up: who comes too early is refused again.
-                retry_after_seconds: Some(after.as_secs() + u64::from(after.subsec_nanos() > 0)),
-                ..Self::new(StatusCode::TOO_MANY_REQUESTS, why)
-            },
+            Refused::Full(why, after) => {
+                Self { retry_after: Some(after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, why) }
+            }
             Refused::Unavailable(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
         }
     }
 }
 
-/// An `ExportTraceServiceResponse` without partial success.
-fn success(encoding: Encoding) -> Vec<u8> {
+/// An `ExportTraceServiceResponse`.
+fn success(encoding: Encoding, taken: &Taken) -> Vec<u8> {
     match encoding {
-        Encoding::Protobuf => Vec::new(),
-        Encoding::Json => b"{}".to_vec(),
+        Encoding::Protobuf => decode::success(taken).to_vec(),
+        Encoding::Json if taken.rejected_spans == 0 => br#"{"partialSuccess":{}}"#.to_vec(),
+        Encoding::Json => serde_json::json!({
+            "partialSuccess": {
+                // Integers of 64 bits are text in the protocol's JSON.
+                "rejectedSpans": taken.rejected_spans.to_string(),
+                "errorMessage": taken.why,
+            }
+        })
+        .to_string()
+        .into_bytes(),
     }
-}
-
-/// `google.rpc.Status` as far as senders read it.
-#[derive(Clone, PartialEq, Message, Serialize)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
 }
 
 fn refuse(encoding: Encoding, failure: &Failure) -> Response<Body> {
@@ -153,13 +156,15 @@ fn refuse(encoding: Encoding, failure: &Failure) -> Response<Body> {
         StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
         _ => tonic::Code::InvalidArgument,
     };
-    let status = RpcStatus { code: i32::from(code), message: failure.message.clone() };
+    let status = RpcStatus::new(code, &failure.message, failure.retry_after);
     let body = match encoding {
         Encoding::Protobuf => status.encode_to_vec(),
         Encoding::Json => crate::api::json::to_text(&status).into_bytes(),
     };
     let mut response = respond(failure.status, encoding, body);
-    if let Some(seconds) = failure.retry_after_seconds {
+    if let Some(after) = failure.retry_after {
+        // Rounded up: who comes too early is refused again.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response

@@ -7,6 +7,8 @@
 mod decode;
 mod grpc;
 mod http;
+mod room;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,8 @@ use tokio::net::TcpListener;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 
+use room::Room;
+
 /// Path of the HTTP receiver.
 pub const HTTP_PATH: &str = "/v1/traces";
 /// Path of the gRPC receiver.
@@ -32,7 +36,22 @@ pub const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceServic
 pub trait Sink: Send + Sync + 'static {
     /// Takes the traces of one request. The sender is told of success when this is done, and forgets
     /// the traces then.
-    fn take(&self, received: Received) -> impl Future<Output = Result<(), Refused>> + Send;
+    fn take(&self, received: Received) -> impl Future<Output = Result<Taken, Refused>> + Send;
+
+    /// Whether it matters whose traces a request says they are. If not, what it says is not looked
+    /// at, and so cannot be wrong.
+    fn reads_tenants(&self) -> bool {
+        true
+    }
+}
+
+/// What was taken of a request; the default is all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Spans that were dropped, and will be again if they are sent again.
+    pub rejected_spans: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// What one request brought.
@@ -65,12 +84,22 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Most bytes of memory that decoding it may take, about.
     pub decode_bytes: u64,
+    /// Most bytes of all bodies that are being received at a time; who sends more is told to come
+    /// again.
+    pub bytes_at_once: usize,
+    /// When.
+    pub retry_after: Duration,
 }
 
 impl Default for Limits {
     /// Collectors send at most 4 MiB unless told otherwise; there is room above that.
     fn default() -> Self {
-        Self { request_bytes: 16 << 20, decode_bytes: 256 << 20 }
+        Self {
+            request_bytes: 16 << 20,
+            decode_bytes: 256 << 20,
+            bytes_at_once: 256 << 20,
+            retry_after: Duration::from_secs(5),
+        }
     }
 }
 
@@ -79,17 +108,24 @@ impl Default for Limits {
 struct Receiver<S> {
     sink: Arc<S>,
     limits: Limits,
+    room: Room,
+}
+
+impl<S> Receiver<S> {
+    fn new(sink: Arc<S>, limits: Limits) -> Self {
+        Self { sink, limits, room: Room::new(limits) }
+    }
 }
 
 impl<S> Clone for Receiver<S> {
     fn clone(&self) -> Self {
-        Self { sink: Arc::clone(&self.sink), limits: self.limits }
+        Self { sink: Arc::clone(&self.sink), limits: self.limits, room: self.room.clone() }
     }
 }
 
 /// The routes of both receivers, to be served alone or beside others.
 pub fn router<S: Sink>(sink: Arc<S>, limits: Limits) -> Router {
-    let receiver = Receiver { sink, limits };
+    let receiver = Receiver::new(sink, limits);
     Router::new()
         .route(HTTP_PATH, post(http::export::<S>).fallback(http::wrong_method))
         .route(GRPC_PATH, any(grpc::export::<S>))

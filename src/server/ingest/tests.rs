@@ -16,15 +16,16 @@ use super::*;
 struct Kept {
     received: Mutex<Vec<Received>>,
     refuse: Option<Refused>,
+    taken: Taken,
 }
 
 impl Sink for Kept {
-    async fn take(&self, received: Received) -> Result<(), Refused> {
+    async fn take(&self, received: Received) -> Result<Taken, Refused> {
         match &self.refuse {
             Some(refused) => Err(refused.clone()),
             None => {
                 self.received.lock().unwrap().push(received);
-                Ok(())
+                Ok(self.taken.clone())
             }
         }
     }
@@ -114,7 +115,7 @@ const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
 async fn every_encoding_of_http_is_taken() {
     let running = Running::start(Limits::default(), None).await;
     let (status, head, body) = running.post(&[JSON], &json()).await;
-    assert_eq!((status, body.as_slice()), (200, b"{}".as_slice()));
+    assert_eq!((status, body.as_slice()), (200, br#"{"partialSuccess":{}}"#.as_slice()));
     assert!(head.contains("content-type: application/json"), "{head}");
     let (status, head, body) = running.post(&[PROTOBUF], &protobuf()).await;
     assert_eq!((status, body.len()), (200, 0));
@@ -175,8 +176,15 @@ async fn refusals_say_whether_to_try_again() {
     let (status, head, body) = running.post(&[PROTOBUF], &protobuf()).await;
     assert_eq!(status, 429);
     assert!(head.contains("retry-after: 2"), "{head}");
-    // Field 1 is the code, 8 for RESOURCE_EXHAUSTED; field 2 the message.
-    assert_eq!(body, b"\x08\x08\x12\x07no room");
+    // Field 1 is the code, 8 for RESOURCE_EXHAUSTED; field 2 the message; field 3 the retry hint.
+    assert!(body.starts_with(b"\x08\x08\x12\x07no room\x1a"), "{body:?}");
+    let (_, _, body) = running.post(&[JSON], &json()).await;
+    let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let hint = serde_json::json!([{
+        "@type": "type.googleapis.com/google.rpc.RetryInfo",
+        "retryDelay": "1.500000000s",
+    }]);
+    assert_eq!((&told["code"], &told["details"]), (&serde_json::json!(8), &hint));
     drop(running.end().await);
     let gone = Refused::Unavailable("later".to_owned());
     let running = Running::start(Limits::default(), Some(gone.clone())).await;
@@ -184,7 +192,8 @@ async fn refusals_say_whether_to_try_again() {
     drop(running.end().await);
 
     let code = |refused: Refused| tonic::Status::from(refused).code();
-    assert_eq!(code(full), tonic::Code::Unavailable);
+    assert!(!tonic::Status::from(full.clone()).details().is_empty());
+    assert_eq!(code(full), tonic::Code::ResourceExhausted);
     assert_eq!(code(gone), tonic::Code::Unavailable);
     assert_eq!(code(Refused::Invalid(String::new())), tonic::Code::InvalidArgument);
 }
@@ -198,7 +207,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_grpc_call_is_answered_with_a_message_and_a_status() {
     let kept = Arc::new(Kept::default());
-    let receiver = Receiver { sink: Arc::clone(&kept), limits: Limits::default() };
+    let receiver = Receiver::new(Arc::clone(&kept), Limits::default());
     let call = |body: Vec<u8>, encoding: Option<&'static str>| {
         let mut request = axum::extract::Request::builder()
             .method("POST")
@@ -234,6 +243,37 @@ async fn a_grpc_call_is_answered_with_a_message_and_a_status() {
     assert_eq!(refused.headers()["grpc-status"], "8", "{refused:?}");
     let unknown = call(framed(&protobuf()), Some("zstd")).await;
     assert_eq!(unknown.headers()["grpc-status"], "12");
+}
+
+#[tokio::test]
+async fn who_has_spans_dropped_is_told_in_every_encoding() {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+    let taken = Taken { rejected_spans: 3, why: "too many".to_owned() };
+    let told: ExportTraceServiceResponse = prost::Message::decode(decode::success(&taken)).unwrap();
+    let told = told.partial_success.unwrap();
+    assert_eq!((told.rejected_spans, told.error_message.as_str()), (3, "too many"));
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_room_are_told_to_come_again() {
+    let limits = Limits { bytes_at_once: 10, ..Limits::default() };
+    let running = Running::start(limits, None).await;
+    let (status, head, _) = running.post(&[JSON], &json()).await;
+    assert_eq!(status, 429, "{head}");
+    assert!(head.contains("retry-after: 5"), "{head}");
+    assert!(running.end().await.is_empty());
+
+    let receiver = Receiver::new(Arc::new(Kept::default()), limits);
+    let request = axum::extract::Request::builder()
+        .method("POST")
+        .uri(GRPC_PATH)
+        .header("content-type", "application/grpc")
+        .body(axum::body::Body::from(framed(&protobuf())))
+        .unwrap();
+    let refused = grpc::export(axum::extract::State(receiver.clone()), request).await;
+    assert_eq!(refused.headers()["grpc-status"], "8", "{refused:?}");
+    assert!(refused.headers().contains_key("grpc-status-details-bin"), "{refused:?}");
+    assert_eq!(receiver.room.left(), 10, "what a body took is given back");
 }
 
 #[test]

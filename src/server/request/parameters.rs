@@ -1,6 +1,8 @@
 //! The parameters of a URL. Blank ones count as absent: `tempo-cli` sends many of them.
 
-use std::{borrow::Cow, fmt::Display, str::FromStr};
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
 
 use super::{BadRequest, Result};
 
@@ -17,6 +19,12 @@ impl Parameters {
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
         )
+    }
+
+    /// The parameters that have these values.
+    pub(crate) fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let said = pairs.into_iter().filter(|(_, value)| !value.trim().is_empty());
+        Self(said.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// The first value of a parameter that is not blank.
@@ -68,6 +76,17 @@ impl Parameters {
             }
             None => Ok(Some(spans).filter(|spans| *spans > 0)),
         }
+    }
+}
+
+/// Name and value of each, unescaped: for people.
+impl Display for Parameters {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "&" };
+            write!(f, "{separator}{name}={value}")?;
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct TracesById {
     /// What reading may take. Spans are weighed by who reads them; here, the copies that each trace
     /// gets of resources and scopes.
     pub(super) budget: Budget,
+    /// Ids of traces have all their bytes: what is received, as opposed to stored, is held to that.
+    pub(super) needs_whole_ids: bool,
 }
 
 #[derive(Default)]
@@ -77,6 +79,12 @@ impl TracesById {
                     return Err(corrupt(format!(
                         "a span named {:?} without a trace id",
                         span.name
+                    )));
+                }
+                if self.needs_whole_ids && trace_id.len() != size_of::<TraceId>() {
+                    let bits = trace_id.len() * 8;
+                    return Err(corrupt(format!(
+                        "trace ids must be 128 bit, received {bits} bits"
                     )));
                 }
                 // Zeros stand for "no parent" in some SDKs; the format wants no bytes at all.

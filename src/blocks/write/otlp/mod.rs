@@ -103,33 +103,37 @@ pub fn decode_protobuf(bytes: Bytes, name: &str) -> Result<Vec<Trace>> {
     Ok(traces.finish())
 }
 
-/// Decodes as [`decode_protobuf`] does, in so many bytes of memory, about, the given ones included.
+/// Decodes what was received as [`decode_protobuf`] does, in so many bytes of memory, about, the
+/// given ones included.
 ///
 /// # Errors
 ///
-/// As [`decode_protobuf`]; [`Error::Memory`].
+/// As [`decode_protobuf`]; ids of traces that are shorter or longer; [`Error::Memory`].
 pub fn decode_protobuf_within(bytes: Bytes, name: &str, limit_bytes: u64) -> Result<Vec<Trace>> {
-    let mut traces = group::TracesById::within(budget(name, bytes.len(), limit_bytes)?);
+    let mut traces = received(name, bytes.len(), limit_bytes)?;
     protobuf::read_message(bytes, name, 0, &mut traces)?;
     Ok(traces.finish())
 }
 
-/// Decodes as [`decode_json`] does, in so many bytes of memory, about, the given ones included.
+/// Decodes what was received as [`decode_json`] does, in so many bytes of memory, about, the given
+/// ones included.
 ///
 /// # Errors
 ///
-/// As [`decode_json`]; [`Error::Memory`].
+/// As [`decode_json`]; ids of traces that are shorter or longer; [`Error::Memory`].
 pub fn decode_json_within(text: &[u8], name: &str, limit_bytes: u64) -> Result<Vec<Trace>> {
-    let mut traces = group::TracesById::within(budget(name, text.len(), limit_bytes)?);
+    let mut traces = received(name, text.len(), limit_bytes)?;
     read_json::read_documents(text, name, &mut traces)?;
     Ok(traces.finish())
 }
 
-/// What decoding may take besides its input.
-fn budget(name: &str, input_bytes: usize, limit_bytes: u64) -> Result<weigh::Budget> {
+/// The traces of a request, which may take so much memory, its own bytes included.
+fn received(name: &str, input_bytes: usize, limit_bytes: u64) -> Result<group::TracesById> {
     let mut budget = weigh::Budget::new(name, limit_bytes);
     budget.take(input_bytes as u64)?;
-    Ok(budget)
+    let mut traces = group::TracesById::within(budget);
+    traces.needs_whole_ids = true;
+    Ok(traces)
 }
 
 /// Decodes JSON: the body of an export request, an answer of Tempo's trace API, or several such

@@ -1,8 +1,15 @@
 //! Tempo's answers as protobuf messages, written by hand from their field numbers: the body of a
 //! request that accepts protobuf, and what streams will carry. Attribute values are OTLP's messages.
 
+mod metrics;
+pub(crate) mod packets;
+
 use std::collections::BTreeMap;
 
+pub use metrics::{
+    Exemplar, InstantSeries, QueryInstantResponse, QueryRangeResponse, Sample, TimeSeries,
+    query_instant_response, query_range_response,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;

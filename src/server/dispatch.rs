@@ -1,0 +1,287 @@
+//! From a request to whoever answers it: the route table, the tenant, a turn in the queue, and a
+//! task of the threads that queries run on. What a query means is `handler`'s business.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::header::{HeaderMap, LOCATION};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Response, StatusCode};
+use tokio::runtime::Handle;
+use tonic::Status;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::read::open::IoStats;
+
+use crate::form;
+use crate::framing::is_grpc;
+use crate::handler::{Asked, Context};
+use crate::options::Tenancy;
+use crate::queue::{Queue, Turn};
+use crate::reply::{self, Failure, Form, Reply};
+use crate::request::parameters::decode_path;
+use crate::request::{Parameters, tenants};
+use crate::route::{self, Endpoint, Page, Query};
+use crate::status::{self, API_VERSION, Shown};
+use crate::stream;
+use crate::task::AbortOnDrop;
+use crate::telemetry::{self, Protocol, Request as Observed, Telemetry, exposition};
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) context: Arc<Context>,
+    pub(crate) queue: Queue,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// What all queries have read.
+    pub(crate) io_total: Arc<IoStats>,
+    /// Queries run here, so that a heavy one does not keep connections waiting.
+    pub(crate) compute: Handle,
+}
+
+/// Answers a request of the port that takes all of them.
+pub(crate) async fn dispatch(
+    State(server): State<Arc<Server>>,
+    request: Request,
+) -> Response<Body> {
+    if is_grpc(request.headers()) {
+        return call(&server, request).await;
+    }
+    let (request, body) = request.into_parts();
+    let mut observed = server.observe(Protocol::Http, request.method.as_str(), request.uri.path());
+    let response = server.answer(&request, body, &mut observed).await;
+    observed.sends(response.body().size_hint().exact().unwrap_or_default());
+    observed.ends(response.status());
+    response
+}
+
+/// Answers a request of the port that takes gRPC alone.
+pub(crate) async fn dispatch_grpc(
+    State(server): State<Arc<Server>>,
+    request: Request,
+) -> Response<Body> {
+    if is_grpc(request.headers()) {
+        return call(&server, request).await;
+    }
+    let text = "this port is for gRPC\n";
+    Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response(false)
+}
+
+async fn call(server: &Arc<Server>, request: Request) -> Response<Body> {
+    let path = request.uri().path();
+    let mut observed = server.observe(Protocol::Grpc, "gRPC", path);
+    let refused = match route::find(path) {
+        Some((Endpoint::Stream, _)) if let Some(why) = server.not_ready() => {
+            Status::unavailable(why)
+        }
+        Some((Endpoint::Stream, method)) => match stream::query(method) {
+            Some(query) => return stream::answer(server, query, request, observed).await,
+            None => Status::unimplemented(format!("unknown method {method}")),
+        },
+        Some((Endpoint::NotYet(name), _)) => {
+            Status::unimplemented(route::not_yet(path, name).trim_end())
+        }
+        _ => Status::unimplemented(format!("unknown service or method {path}")),
+    };
+    observed.ends(refused.code());
+    refused.into_http()
+}
+
+impl Server {
+    fn observe(&self, protocol: Protocol, method: &str, path: &str) -> Observed {
+        let log = self.context.options.log;
+        self.telemetry.request(log, protocol, route::name(path), method, path)
+    }
+
+    async fn answer(&self, request: &Parts, body: Body, observed: &mut Observed) -> Response<Body> {
+        let (uri, headers) = (&request.uri, &request.headers);
+        let accepts_gzip = reply::accepts_gzip(headers);
+        if let Some(path) = route::cleaned(uri.path()) {
+            return redirect(&path, uri.query());
+        }
+        let reply = match route::find(uri.path()) {
+            // An answer without what is still to be replayed would be wrong.
+            Some((Endpoint::Query(_) | Endpoint::Ready | Endpoint::Flush, _))
+                if let Some(why) = self.not_ready() =>
+            {
+                Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
+            }
+            Some((Endpoint::Query(query), argument)) => {
+                let asked = match form::parameters(request, body).await {
+                    Ok(parameters) => self.understand(query, argument, &parameters, headers),
+                    Err(failure) => Err(failure),
+                };
+                match asked {
+                    Ok(asked) => {
+                        observed.asks(&asked.tenants, asked.parameters.get("q"));
+                        return self.run(asked, accepts_gzip).await;
+                    }
+                    Err(failure) => failure.into(),
+                }
+            }
+            Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
+            Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
+            Some((Endpoint::BuildInfo, _)) => build_info(),
+            Some((Endpoint::Flush, _)) => self.flush().await,
+            Some((Endpoint::Metrics, _)) => self.metrics(),
+            Some((Endpoint::Status(page), _)) => self.status(page, uri.query()),
+            Some((Endpoint::Stream, _)) => {
+                Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this path is for gRPC\n")
+            }
+            Some((Endpoint::NotYet(name), _)) => {
+                Reply::text(StatusCode::NOT_IMPLEMENTED, route::not_yet(uri.path(), name))
+            }
+            None => Reply::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        };
+        reply.into_response(accepts_gzip)
+    }
+
+    /// Why no query can be answered yet.
+    fn not_ready(&self) -> Option<&'static str> {
+        self.context.live.as_ref()?.not_ready()
+    }
+
+    /// Flushes everything that was received, and answers when it is in blocks.
+    async fn flush(&self) -> Reply {
+        let Some(live) = self.context.live.clone() else {
+            return Reply::text(StatusCode::NOT_FOUND, "this server takes no traces in\n");
+        };
+        let source = self.context.source.clone();
+        let flush = self.compute.spawn(async move { live.flush_all(&source).await });
+        match flush.await {
+            Ok(true) => Reply::text(StatusCode::OK, "flushed\n"),
+            _ => Reply::text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "not everything could be flushed; the server's log says why\n",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Reply {
+        let io = &self.io_total;
+        let state = telemetry::State {
+            queue: self.queue.waiting(),
+            store: (io.requests.load(Ordering::Relaxed), io.bytes.load(Ordering::Relaxed)),
+            caches: self.context.engine.cache_counts(),
+            answers: self.context.answers.count(),
+            blocklists: self.context.source.kept_counts(),
+        };
+        Reply {
+            content_type: exposition::CONTENT_TYPE,
+            ..Reply::text(StatusCode::OK, self.telemetry.page(&state))
+        }
+    }
+
+    fn status(&self, page: Page, parameters: Option<&str>) -> Reply {
+        let parameters = Parameters::parse(parameters.unwrap_or_default());
+        match Shown::of(parameters.get("mode")) {
+            Some(shown) => {
+                Reply::text(StatusCode::OK, status::page(page, &self.context.options, shown))
+            }
+            None => Reply::text(StatusCode::BAD_REQUEST, "mode is diff or defaults\n"),
+        }
+    }
+
+    fn understand(
+        &self,
+        query: Query,
+        argument: &str,
+        parameters: &str,
+        headers: &HeaderMap,
+    ) -> reply::Result<Asked> {
+        let form = match query {
+            // Of these there is nothing but JSON over HTTP.
+            Query::MetricsRange | Query::MetricsInstant => Form::Json,
+            _ => Form::wanted(headers),
+        };
+        Ok(Asked {
+            query,
+            tenants: self.tenants(headers)?,
+            argument: decode_path(argument)?.into_owned(),
+            parameters: Parameters::parse(parameters),
+            form,
+            watch: None,
+        })
+    }
+
+    pub(crate) fn tenants(&self, headers: &HeaderMap) -> reply::Result<Vec<TenantId>> {
+        match &self.context.options.tenancy {
+            Tenancy::One(tenant) => Ok(vec![tenant.clone()]),
+            Tenancy::Header => tenants::of(headers)?
+                .ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "no org id\n")),
+        }
+    }
+
+    /// Waits until a query may run.
+    pub(crate) async fn turn(&self, tenants: &[TenantId]) -> reply::Result<Turn> {
+        let asked = Instant::now();
+        let turn = self.queue.turn(tenants).await;
+        self.telemetry.waited(asked.elapsed());
+        turn.map_err(|_full| Failure::new(StatusCode::TOO_MANY_REQUESTS, "job queue full"))
+    }
+
+    /// Runs a query when its turn comes. If the client goes away, so does the query.
+    async fn run(&self, asked: Asked, accepts_gzip: bool) -> Response<Body> {
+        let turn = match self.turn(&asked.tenants).await {
+            Ok(turn) => turn,
+            Err(full) => return Reply::from(full).into_response(false),
+        };
+        let context = Arc::clone(&self.context);
+        let work = self.compute.spawn(async move {
+            let reply = context.answer(asked).await.unwrap_or_else(|failure| {
+                context.log_failure(&failure);
+                failure.into()
+            });
+            let response = reply.into_response(accepts_gzip);
+            drop(turn);
+            response
+        });
+        match AbortOnDrop(work).await {
+            Ok(response) => response,
+            Err(error) => {
+                let text = format!("internal error, please report it: {error}");
+                (self.context.options.log)(&text);
+                Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text).into_response(false)
+            }
+        }
+    }
+}
+
+fn redirect(path: &str, query: Option<&str>) -> Response<Body> {
+    let location = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut response = Response::new(Body::empty());
+    match HeaderValue::from_str(&location) {
+        Ok(location) => {
+            *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+            response.headers_mut().insert(LOCATION, location);
+        }
+        Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    response
+}
+
+fn build_info() -> Reply {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct BuildInfo {
+        version: &'static str,
+        revision: &'static str,
+        branch: &'static str,
+        build_user: &'static str,
+        build_date: &'static str,
+        go_version: &'static str,
+    }
+    Reply::json(crate::api::json::to_text(&BuildInfo {
+        version: API_VERSION,
+        revision: concat!("traceql-", env!("CARGO_PKG_VERSION")),
+        branch: "",
+        build_user: "",
+        build_date: "",
+        go_version: "",
+    }))
+}

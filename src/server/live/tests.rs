@@ -1,0 +1,319 @@
+//! The whole way from a request to a block within one process: what is acknowledged is seen once,
+//! before, while and after it is flushed, and after the process was started again.
+
+use std::sync::atomic::AtomicUsize;
+
+use traceql_blocks::bucket::blocklist::BlocklistOptions;
+use traceql_blocks::bucket::destination::Destination;
+use traceql_blocks::bucket::live::LiveBlocks;
+use traceql_blocks::bucket::store::SourceOptions;
+use traceql_blocks::model::{ResourceSpans, ScopeSpans, Span};
+use traceql_blocks::write::block::BlockSettings;
+use traceql_engine::{Engine, EngineConfig, QueryOptions};
+
+use super::*;
+
+/// A server's insides in a folder of a test.
+struct Running {
+    live: Arc<Live>,
+    source: Source,
+}
+
+fn options(folder: &std::path::Path, destination: Destination) -> IngestOptions {
+    IngestOptions {
+        otlp_grpc: None,
+        otlp_http: None,
+        wal: folder.join("wal"),
+        segment_bytes: 2_000,
+        destination,
+        block: BlockSettings::default(),
+        new_block_id: || {
+            static LAST: AtomicUsize = AtomicUsize::new(1);
+            uuid::Uuid::from_u128(LAST.fetch_add(1, Ordering::Relaxed) as u128)
+        },
+        limits: IngestLimits::default(),
+        cut: CutSettings::default(),
+        final_flush: std::time::Duration::from_secs(10),
+        on_step: Arc::new(|_| {}),
+    }
+}
+
+impl Running {
+    async fn start(folder: &std::path::Path, change: impl FnOnce(&mut IngestOptions)) -> Self {
+        let bucket = folder.join("bucket");
+        std::fs::create_dir_all(&bucket).unwrap();
+        let url = bucket.to_str().unwrap();
+        let stores = SourceOptions::default();
+        let destination = Destination::open(url, &stores).await.unwrap();
+        let mut options = options(folder, destination);
+        change(&mut options);
+        let live = Live::new(options, Tenancy::Header, |line| println!("{line}"));
+        live.open().unwrap();
+        let source = Source::open(url, &stores).await.unwrap().keeping_blocklists();
+        let source = source.with_live(Arc::clone(&live) as Arc<dyn LiveBlocks>);
+        Self { live, source }
+    }
+
+    async fn send(&self, tenant: &str, traces: &[(u8, u8)]) -> std::result::Result<Taken, Refused> {
+        let received = Received {
+            tenant: TenantId::parse(tenant).ok(),
+            traces: traces.iter().map(|(trace, span)| trace_with(*trace, *span)).collect(),
+            size_bytes: 100,
+        };
+        self.live.take(received).await
+    }
+
+    async fn flush(&self) -> bool {
+        Arc::clone(&self.live).flush_all(&self.source).await
+    }
+
+    /// Ends as a crash does: nothing is flushed. What was asked of the log is done.
+    fn crash(self) {
+        self.live.thread.stop();
+    }
+
+    /// Names of the spans that a search finds.
+    async fn spans(&self, tenant: &str) -> Vec<String> {
+        let _reading = self.live.reading();
+        let engine = Engine::new(EngineConfig::default());
+        let query =
+            traceql_language::compile("{ } | select(name)", traceql_language::Dialect::Default)
+                .unwrap();
+        let options = QueryOptions { limit: 0, spans_per_spanset: 0, ..QueryOptions::default() };
+        let tenants = [TenantId::parse(tenant).unwrap()];
+        let found = match engine.search(&self.source, &tenants, &query, &options).await {
+            Ok(found) => found.answer.traces,
+            Err(error) if error.to_string().contains("not found") => Vec::new(),
+            Err(error) => panic!("{error}"),
+        };
+        let spansets = found.iter().flat_map(|trace| &trace.spansets);
+        let mut names: Vec<_> =
+            spansets.flat_map(|set| &set.spans).filter_map(|span| span.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    async fn n_blocks(&self, tenant: &str) -> usize {
+        let tenant = TenantId::parse(tenant).unwrap();
+        let options = BlocklistOptions { no_index: true, ..BlocklistOptions::default() };
+        self.source.stored().blocks(&tenant, &options).await.map_or(0, |list| list.blocks.len())
+    }
+
+    fn segments(&self) -> usize {
+        let files = std::fs::read_dir(&self.live.options.wal).unwrap();
+        files.filter(|f| f.as_ref().unwrap().path().extension().is_some()).count()
+    }
+}
+
+fn trace_with(trace: u8, span: u8) -> Trace {
+    let span = Span {
+        span_id: vec![trace, span, 0, 0, 0, 0, 0, 1],
+        name: format!("{trace}-{span}"),
+        start_unix_nanos: 1_000_000_000 + u64::from(span),
+        end_unix_nanos: 2_000_000_000,
+        ..Span::default()
+    };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    Trace { id: TraceId([trace; 16]), resource_spans }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_seen_once_before_and_after_they_are_flushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    assert!(running.spans("a").await.is_empty());
+    running.send("a", &[(1, 1), (2, 1)]).await.unwrap();
+    assert_eq!(running.spans("a").await, ["1-1", "2-1"]);
+    running.send("a", &[(1, 2)]).await.unwrap();
+    // Sent again, as after an answer that was lost.
+    running.send("a", &[(1, 2)]).await.unwrap();
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"], "seen at once, copies once");
+    assert!(running.spans("b").await.is_empty(), "each tenant sees its own");
+    assert!(running.flush().await);
+    assert_eq!(running.n_blocks("a").await, 1);
+    assert_eq!(running.segments(), 0, "what is in blocks is not in the log");
+    assert_eq!(running.live.held_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"]);
+    // A trace that goes on is whole over its block and what is live.
+    running.send("a", &[(1, 3)]).await.unwrap();
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "1-3", "2-1"]);
+    assert!(running.flush().await);
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "1-3", "2-1"]);
+    assert_eq!(running.n_blocks("a").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    running.send("a", &[(1, 1)]).await.unwrap();
+    assert!(running.flush().await);
+    running.send("a", &[(1, 2), (2, 1)]).await.unwrap();
+    running.send("b", &[(3, 1)]).await.unwrap();
+    running.crash();
+    let running = Running::start(folder.path(), |_| {}).await;
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"]);
+    assert_eq!(running.spans("b").await, ["3-1"]);
+    assert!(running.flush().await);
+    running.crash();
+    let running = Running::start(folder.path(), |_| {}).await;
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"]);
+    assert_eq!((running.n_blocks("a").await, running.n_blocks("b").await), (2, 1));
+}
+
+/// A block that was announced and perhaps written is neither lost nor written twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announced_block_is_finished_after_a_crash() {
+    for is_written in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(folder.path(), |_| {}).await;
+        running.send("a", &[(1, 1), (2, 1)]).await.unwrap();
+        let tenant = TenantId::parse("a").unwrap();
+        let flush = running.live.thread.cut(tenant, traces::Which::All).await.unwrap().unwrap();
+        assert_eq!(running.spans("a").await, ["1-1", "2-1"], "while it is flushed");
+        running.send("a", &[(1, 2)]).await.unwrap();
+        if is_written {
+            running.live.write_for_test(&flush).await;
+            assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"], "here and there, but once");
+        }
+        running.crash();
+        let running = Running::start(folder.path(), |_| {}).await;
+        assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"]);
+        assert!(running.flush().await);
+        assert_eq!(running.n_blocks("a").await, 2);
+        let stored: u64 = {
+            let options = BlocklistOptions { no_index: true, ..BlocklistOptions::default() };
+            let tenant = TenantId::parse("a").unwrap();
+            let list = running.source.stored().blocks(&tenant, &options).await.unwrap();
+            list.blocks.iter().map(|block| block.meta.total_objects).sum()
+        };
+        assert_eq!(stored, 3, "trace 1 in both, trace 2 in one");
+        assert_eq!(running.segments(), 0);
+        assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_refuse_or_drop_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |options| {
+        options.limits.live_traces = 2;
+        options.limits.rate_bytes = 1;
+        options.limits.burst_bytes = 450;
+    })
+    .await;
+    running.send("a", &[(1, 1), (2, 1)]).await.unwrap();
+    let taken = running.send("a", &[(1, 2), (3, 1), (4, 1)]).await.unwrap();
+    assert_eq!(taken.rejected_spans, 2);
+    assert!(taken.why.starts_with("LIVE_TRACES_EXCEEDED: 2 spans"), "{}", taken.why);
+    running.send("b", &[(3, 1)]).await.unwrap();
+    for _ in 0..2 {
+        running.send("a", &[(1, 1)]).await.unwrap();
+    }
+    let Err(Refused::Full(why, after)) = running.send("a", &[(1, 1)]).await else {
+        panic!("the fifth request within a second is one too many")
+    };
+    assert!(why.starts_with("RATE_LIMITED: "), "{why}");
+    assert_eq!(after.as_secs(), 5);
+    running.send("b", &[(3, 2)]).await.unwrap();
+    let no_tenant = running.send("", &[(1, 1)]).await;
+    assert_eq!(no_tenant, Err(Refused::Unavailable("no org id".to_owned())));
+
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |options| {
+        options.limits.trace_bytes = 500;
+        options.limits.live_bytes = 600;
+    })
+    .await;
+    running.send("a", &[(1, 1), (2, 1)]).await.unwrap();
+    let Err(Refused::Full(why, _)) = running.send("a", &[(3, 1), (4, 1)]).await else {
+        panic!("memory is bounded")
+    };
+    assert!(why.contains("wait to be flushed"), "{why}");
+    assert!(running.flush().await);
+    running.send("a", &[(3, 1), (4, 1)]).await.unwrap();
+    assert!(running.flush().await);
+    running.send("a", &[(5, 1)]).await.unwrap();
+    running.send("a", &[(5, 2)]).await.unwrap();
+    let taken = running.send("a", &[(5, 3)]).await.unwrap();
+    assert!(taken.why.starts_with("TRACE_TOO_LARGE: 1 spans"), "{}", taken.why);
+    assert_eq!(running.spans("a").await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_delays_blocks_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    running.send("a", &[(1, 1)]).await.unwrap();
+    // A file where the tenant's folder would be.
+    let in_the_way = folder.path().join("bucket/a");
+    std::fs::write(&in_the_way, b"").unwrap();
+    assert!(!running.flush().await);
+    running.send("a", &[(1, 2)]).await.unwrap();
+    assert!(!running.flush().await);
+    std::fs::remove_file(&in_the_way).unwrap();
+    assert_eq!(running.spans("a").await, ["1-1", "1-2"]);
+    assert!(running.flush().await);
+    assert_eq!(running.spans("a").await, ["1-1", "1-2"]);
+    assert_eq!(running.segments(), 0);
+}
+
+/// A view that a query was told of stays while the query runs, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_stay_for_those_who_read_them() {
+    use futures::StreamExt as _;
+    use object_store::ObjectStore as _;
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    let objects = || async { running.live.views.store().list(None).count().await };
+    let tenant = TenantId::parse("a").unwrap();
+    running.send("a", &[(1, 1)]).await.unwrap();
+    let reading = running.live.reading();
+    let first = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+    let of_one = objects().await;
+    assert!(of_one >= 4);
+    let again = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+    assert_eq!(first[0].meta.block_id, again[0].meta.block_id, "nothing has changed");
+    running.send("a", &[(1, 2)]).await.unwrap();
+    let second = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+    assert_ne!(first[0].meta.block_id, second[0].meta.block_id);
+    assert_eq!(objects().await, 2 * of_one);
+    drop(reading);
+    assert_eq!(objects().await, of_one);
+    assert!(running.flush().await);
+    assert_eq!(objects().await, 0, "of what is flushed no view is left");
+    assert!(running.live.blocks(&tenant, None).await.unwrap().is_none());
+}
+
+/// Blocks of traces that rest, merged, outgrown and flushed: whatever the order, every span is seen
+/// once.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_of_any_history_hold_every_span_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // Every trace rests as soon as it has come.
+    let running =
+        Running::start(folder.path(), |options| options.cut.idle = std::time::Duration::ZERO).await;
+    let tenant = TenantId::parse("a").unwrap();
+    let (mut sent, mut most_blocks, mut state) = (Vec::new(), 0, 7_u32);
+    for round in 0..60_u8 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let random = state.to_le_bytes();
+        let n_spans = usize::from(random[3] >> 6) + 1;
+        let mut spans: Vec<(u8, u8)> =
+            random.iter().take(n_spans).map(|byte| (byte % 12 + 1, round)).collect();
+        spans.sort_unstable();
+        spans.dedup();
+        running.send("a", &spans).await.unwrap();
+        sent.extend(spans.iter().map(|(trace, span)| format!("{trace}-{span}")));
+        sent.sort();
+        assert_eq!(running.spans("a").await, sent, "round {round}");
+        let blocks = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+        most_blocks = most_blocks.max(blocks.len());
+        if round % 25 == 24 {
+            assert!(running.flush().await);
+            assert_eq!(running.spans("a").await, sent, "round {round}, flushed");
+        }
+    }
+    assert!((2..8).contains(&most_blocks), "{most_blocks} blocks");
+}
