@@ -55,10 +55,25 @@ fn answer(server: &Server, target: &str) -> Json {
             });
         }
     }
-    if answer.get("status").is_some_and(Json::is_null) {
-        answer.as_object_mut().unwrap().remove("status");
-    }
+    sort_spans(&mut answer);
     answer
+}
+
+/// Which span of a spanset comes first depends on where its trace lies.
+fn sort_spans(of: &mut Json) {
+    match of {
+        Json::Array(list) => list.iter_mut().for_each(sort_spans),
+        Json::Object(fields) => {
+            fields.remove("spanSet"); // A copy of the first.
+            fields.values_mut().for_each(sort_spans);
+            for name in ["spans", "spanSets"] {
+                if let Some(Json::Array(list)) = fields.get_mut(name) {
+                    list.sort_by_cached_key(ToString::to_string);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Parts of traces as several senders would send them: spans dealt out to so many.
