@@ -46,7 +46,7 @@ fn questions() -> Vec<String> {
 /// An answer without what it cost, in an order that does not depend on blocks.
 fn answer(server: &Server, target: &str) -> Json {
     let mut answer = server.json(target);
-    answer.as_object_mut().unwrap().remove("metrics");
+    answer.as_object_mut().expect("an object").remove("metrics");
     for list in ["traces", "tagValues", "scopes", "series"] {
         if let Some(list) = answer[list].as_array_mut() {
             list.sort_by_cached_key(|element| match &element["traceID"] {
