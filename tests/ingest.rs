@@ -65,6 +65,9 @@ fn sort_spans(of: &mut Json) {
         Json::Array(list) => list.iter_mut().for_each(sort_spans),
         Json::Object(fields) => {
             fields.remove("spanSet"); // A copy of the first.
+            // Of several roots the last that came is shown.
+            fields.remove("rootTraceName");
+            fields.remove("rootServiceName");
             fields.values_mut().for_each(sort_spans);
             for name in ["spans", "spanSets"] {
                 if let Some(Json::Array(list)) = fields.get_mut(name) {
