@@ -35,7 +35,7 @@ impl Sent {
         match to.send(None, &request(&spans)) {
             Some((200, _)) => {
                 let names = spans.iter().map(|(_, span)| name(*span));
-                self.acknowledged.lock().unwrap().extend(names);
+                self.acknowledged.lock().expect("no sender panics").extend(names);
                 true
             }
             Some((503 | 429, _)) => true,
@@ -48,7 +48,7 @@ impl Sent {
     fn check(&self, folders: &Folders, when: &str) {
         let mut ingesting = folders.start(&[]);
         let found = ingesting.found(TENANT);
-        let acknowledged = self.acknowledged.lock().unwrap();
+        let acknowledged = self.acknowledged.lock().expect("no sender panics");
         let lost: Vec<_> =
             acknowledged.iter().filter(|name| !found.contains_key(name.as_str())).collect();
         assert!(lost.is_empty(), "{when}: lost {lost:?}");

@@ -46,7 +46,7 @@ fn questions() -> Vec<String> {
 /// An answer without what it cost, in an order that does not depend on blocks.
 fn answer(server: &Server, target: &str) -> Json {
     let mut answer = server.json(target);
-    answer.as_object_mut().unwrap().remove("metrics");
+    answer.as_object_mut().expect("an object").remove("metrics");
     for list in ["traces", "tagValues", "scopes", "series"] {
         if let Some(list) = answer[list].as_array_mut() {
             list.sort_by_cached_key(|element| match &element["traceID"] {
@@ -55,10 +55,28 @@ fn answer(server: &Server, target: &str) -> Json {
             });
         }
     }
-    if answer.get("status").is_some_and(Json::is_null) {
-        answer.as_object_mut().unwrap().remove("status");
-    }
+    sort_spans(&mut answer);
     answer
+}
+
+/// Which span of a spanset comes first depends on where its trace lies.
+fn sort_spans(of: &mut Json) {
+    match of {
+        Json::Array(list) => list.iter_mut().for_each(sort_spans),
+        Json::Object(fields) => {
+            fields.remove("spanSet"); // A copy of the first.
+            // Of several roots the last that came is shown.
+            fields.remove("rootTraceName");
+            fields.remove("rootServiceName");
+            fields.values_mut().for_each(sort_spans);
+            for name in ["spans", "spanSets"] {
+                if let Some(Json::Array(list)) = fields.get_mut(name) {
+                    list.sort_by_cached_key(ToString::to_string);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Parts of traces as several senders would send them: spans dealt out to so many.

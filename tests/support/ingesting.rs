@@ -74,16 +74,25 @@ impl Folders {
     pub(crate) fn stored(&self, tenant: &str) -> BTreeMap<String, usize> {
         let mut stored = BTreeMap::new();
         let engine = Engine::new(EngineConfig::default());
-        let query = traceql_language::compile("{ } | select(name)", Dialect::Default).unwrap();
+        let query = traceql_language::compile("{ } | select(name)", Dialect::Default)
+            .expect("folders and queries of a test are sound");
         let options = QueryOptions { limit: 0, spans_per_spanset: 0, ..QueryOptions::default() };
         for block in self.stored_blocks(tenant) {
             assert!(block.join("meta.json").exists(), "{} is half a block", block.display());
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("folders and queries of a test are sound");
             let found = runtime.block_on(async {
-                let source = Source::open(text(&block), &SourceOptions::default()).await.unwrap();
-                let tenants = [source.tenant(None).await.unwrap()];
-                engine.search(&source, &tenants, &query, &options).await.unwrap()
+                let source = Source::open(text(&block), &SourceOptions::default())
+                    .await
+                    .expect("folders and queries of a test are sound");
+                let tenants =
+                    [source.tenant(None).await.expect("folders and queries of a test are sound")];
+                engine
+                    .search(&source, &tenants, &query, &options)
+                    .await
+                    .expect("folders and queries of a test are sound")
             });
             for trace in found.answer.traces {
                 for span in trace.spansets.into_iter().flat_map(|set| set.spans) {
@@ -97,13 +106,22 @@ impl Folders {
     /// Folders of blocks of a tenant.
     pub(crate) fn stored_blocks(&self, tenant: &str) -> Vec<PathBuf> {
         let folders = std::fs::read_dir(self.bucket().join(tenant));
-        folders.into_iter().flatten().map(|block| block.unwrap().path()).collect()
+        folders
+            .into_iter()
+            .flatten()
+            .map(|block| block.expect("folders and queries of a test are sound").path())
+            .collect()
     }
 
     /// Segments of the log.
     pub(crate) fn segments(&self) -> Vec<String> {
-        let files = std::fs::read_dir(self.wal()).unwrap();
-        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let files = std::fs::read_dir(self.wal()).expect("folders and queries of a test are sound");
+        let names = files.map(|file| {
+            file.expect("folders and queries of a test are sound")
+                .file_name()
+                .into_string()
+                .expect("folders and queries of a test are sound")
+        });
         names.filter(|name| name.ends_with(".wal") || name.ends_with(".damaged")).collect()
     }
 }

@@ -38,6 +38,8 @@ pub struct Source {
     kept: Option<Arc<KeptBlocklists>>,
     /// What is not in the bucket yet.
     live: Option<Arc<dyn LiveBlocks>>,
+    /// A tenant without a folder is one without data: what there is of it is live.
+    may_lack_tenants: bool,
 }
 
 /// Where a source lies; standard input lies nowhere.
@@ -92,7 +94,14 @@ impl Source {
         let parsed = SourceUrl::parse(url, options.home().as_deref())?;
         if parsed == SourceUrl::Stdin {
             let kind = SourceKind::Otlp(OtlpFormat::Unknown);
-            return Ok(Self { name: url.to_owned(), kind, place: None, kept: None, live: None });
+            return Ok(Self {
+                name: url.to_owned(),
+                kind,
+                place: None,
+                kept: None,
+                live: None,
+                may_lack_tenants: false,
+            });
         }
         let (store, key) = OpenStore::locate(&parsed, options).await?;
         let mut place = Place { store, key };
@@ -113,7 +122,14 @@ impl Source {
                 None => place.recognise_folder(url).await?,
             },
         };
-        Ok(Self { name: url.to_owned(), kind, place: Some(place), kept: None, live: None })
+        Ok(Self {
+            name: url.to_owned(),
+            kind,
+            place: Some(place),
+            kept: None,
+            live: None,
+            may_lack_tenants: false,
+        })
     }
 
     /// Traces that are there already, as a source of one file. Errors call it by `name`, and so
@@ -131,6 +147,7 @@ impl Source {
             place: Some(Place { store, key }),
             kept: None,
             live: None,
+            may_lack_tenants: false,
         })
     }
 
@@ -209,10 +226,11 @@ impl Source {
         Self { live: Some(live), ..self }
     }
 
-    /// The same source, kept lists included, without what is not in it yet.
+    /// The same source, kept lists included, without what is not in it yet. A tenant that it lacks
+    /// has no blocks, and is no error.
     #[must_use]
     pub fn stored(&self) -> Self {
-        Self { live: None, ..self.clone() }
+        Self { live: None, may_lack_tenants: true, ..self.clone() }
     }
 
     /// Makes a block known that was written just now: lists have it from now on, whatever they were
@@ -252,11 +270,16 @@ impl Source {
             }
             _ => self.read_blocks(tenant, options).await,
         };
-        let Some(live) = live else { return stored };
-        let mut list = match stored {
-            Err(Error::NotFound { what: "tenant", .. }) => Blocklist::default(),
-            stored => stored?,
+        let stored = match stored {
+            Err(Error::NotFound { what: "tenant", .. })
+                if self.may_lack_tenants || live.is_some() =>
+            {
+                Ok(Blocklist::default())
+            }
+            stored => stored,
         };
+        let Some(live) = live else { return stored };
+        let mut list = stored?;
         list.blocks.extend(live);
         list.sort();
         Ok(list)
