@@ -1,11 +1,12 @@
-//! Tempo's HTTP API over the engine: routes, parameters, tenants, shapes of answers, limits; and the
-//! receivers of OTLP (`ingest`), which know no engine; and what becomes of what they receive until it
-//! is a block (`live`). It prints nothing, reads no environment and no
-//! clock of its own, and knows nothing of the command line.
+//! Tempo's HTTP API over the engine: routes, parameters, tenants, shapes of answers, limits; the
+//! receivers of OTLP (`ingest`) and the metrics made of what they receive (`generator`), which know
+//! no engine; and what becomes of it until it is a block (`live`). It prints nothing, reads no
+//! environment and no clock of its own, and knows nothing of the command line.
 
 pub mod api;
 pub mod error;
 mod form;
+pub mod generator;
 mod handler;
 pub mod ingest;
 mod live;
