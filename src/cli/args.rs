@@ -8,6 +8,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
+use crate::generator_args::GeneratorArgs;
 use crate::ingest_args::IngestArgs;
 use crate::sql_args::SqlArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
@@ -492,6 +493,8 @@ pub(crate) struct ServeArgs {
     pub(crate) poll: Option<String>,
     #[command(flatten)]
     pub(crate) ingest: IngestArgs,
+    #[command(flatten)]
+    pub(crate) generator: GeneratorArgs,
     #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }

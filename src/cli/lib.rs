@@ -8,6 +8,7 @@ mod commands;
 mod diagnostic;
 mod document;
 mod error;
+mod generator_args;
 mod host;
 mod ingest_args;
 mod lint;

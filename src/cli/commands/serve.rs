@@ -60,10 +60,12 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                 }
             }
         };
+        let log: fn(&str) = if world.terminal.quiet { |_| {} } else { log };
         let options = ServeOptions {
             source,
             listen: args.listen.clone(),
             ingest,
+            generator: args.generator.options(clock, log)?,
             tenancy,
             dialect: world.dialect,
             limits: Limits {
@@ -83,7 +85,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
             clock,
-            log: if world.terminal.quiet { |_| {} } else { log },
+            log,
         };
         let source_name = options.source.to_string();
         let on_listening = |at: Listening| {
