@@ -8,6 +8,7 @@ mod convert;
 mod crash;
 mod evaluator;
 mod export;
+mod generator;
 mod golden;
 mod ingest;
 mod lint;
