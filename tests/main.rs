@@ -13,6 +13,7 @@ mod diff;
 mod evaluator;
 mod explain;
 mod export;
+mod generator;
 mod golden;
 mod grafana;
 mod hostile;

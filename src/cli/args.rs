@@ -11,6 +11,7 @@ use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
 use crate::compact_args::{COMPACT_HELP, CompactArgs};
 use crate::config_args::{CONFIG_HELP, ConfigArgs};
 use crate::diff_args::{DIFF_EXAMPLES, DIFF_HELP, DiffArgs};
+use crate::generator_args::GeneratorArgs;
 use crate::ingest_args::IngestArgs;
 use crate::page_args::PageArgs;
 use crate::serve_args::ServingArgs;
@@ -521,6 +522,8 @@ pub(crate) struct ServeArgs {
     pub(crate) ingest: IngestArgs,
     #[command(flatten)]
     pub(crate) serving: ServingArgs,
+    #[command(flatten)]
+    pub(crate) generator: GeneratorArgs,
     #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }

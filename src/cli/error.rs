@@ -170,6 +170,7 @@ impl From<traceql_server::Error> for Error {
         let message = error.to_string();
         match error {
             Server::Storage(error) => error.into(),
+            Server::Generator(_) => Self::usage(message),
             Server::Listen { .. } => Self::new(Kind::Failed, message)
                 .hint("choose another address or port with --listen; port 0 takes any free one"),
             _ => Self::new(Kind::Failed, message),

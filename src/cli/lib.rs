@@ -13,6 +13,7 @@ mod diff;
 mod diff_args;
 mod document;
 mod error;
+mod generator_args;
 mod host;
 mod ingest_args;
 mod lint;

@@ -23,6 +23,9 @@ pub enum Error {
     /// The connections cannot be served any longer.
     #[error("cannot serve connections: {0}")]
     Serve(io::Error),
+    /// No metrics can be made by these settings.
+    #[error(transparent)]
+    Generator(#[from] crate::generator::OptionsError),
     /// The source cannot be read.
     #[error(transparent)]
     Storage(#[from] traceql_blocks::Error),

@@ -1,13 +1,14 @@
 //! Tempo's API over the engine, HTTP and streams over gRPC: routes, parameters, tenants, shapes of
-//! answers, limits; the receivers of OTLP (`ingest`), which know no engine; and what becomes of what
-//! they receive until it is a block (`live`). It prints nothing, reads no environment and no clock of
-//! its own, and knows nothing of the command line.
+//! answers, limits; the receivers of OTLP (`ingest`) and the metrics made of what they receive
+//! (`generator`), which know no engine; and what becomes of it until it is a block (`live`). It prints
+//! nothing, reads no environment and no clock of its own, and knows nothing of the command line.
 
 pub mod api;
 mod dispatch;
 pub mod error;
 mod form;
 mod framing;
+pub mod generator;
 mod handler;
 pub mod ingest;
 mod live;

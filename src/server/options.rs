@@ -7,6 +7,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 
+use crate::generator::GeneratorOptions;
 use crate::live::IngestOptions;
 
 /// Bytes kept of answers of metrics queries unless told otherwise.
@@ -23,6 +24,8 @@ pub struct ServeOptions {
     pub grpc_listen: Option<String>,
     /// How traces are taken in, if they are.
     pub ingest: Option<IngestOptions>,
+    /// Which metrics are made of them, if any are. Whose they are is as `tenancy` says.
+    pub generator: Option<GeneratorOptions>,
     /// Whose data requests see.
     pub tenancy: Tenancy,
     /// Which texts are accepted.

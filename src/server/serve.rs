@@ -23,6 +23,7 @@ use traceql_engine::{Engine, EngineConfig};
 use crate::dispatch::{Server, dispatch, dispatch_grpc};
 use crate::error::{Error, Result};
 use crate::form;
+use crate::generator::{self, Generator, GeneratorOptions, Tee};
 use crate::handler::{Answers, Context};
 use crate::ingest;
 use crate::live::Live;
@@ -60,6 +61,8 @@ pub async fn serve(
 ) -> Result<()> {
     let ingest = options.ingest.clone();
     let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
+    let generator = generator.transpose()?;
     let mut source = options.source.clone().keeping_blocklists();
     match &live {
         // The tenant comes with its first span.
@@ -129,11 +132,20 @@ pub async fn serve(
     let mut serving: JoinSet<Result<()>> = JoinSet::new();
     let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
     let router = Router::new().fallback(dispatch).layer(bounded).with_state(Arc::clone(&server));
+    let router = match &generator {
+        Some(generator) => router.merge(generator::router(Arc::clone(generator))),
+        None => router,
+    };
     serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
     if let Some(listener) = grpc_listener {
         let router = Router::new().fallback(dispatch_grpc).with_state(server);
         serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
     }
+    let (received_all, all_received) = tokio::sync::oneshot::channel::<()>();
+    let generating = generator.clone().map(|generator| {
+        let stop = async { drop(all_received.await) };
+        AbortOnDrop(tokio::spawn(async move { generator.run_remote_write(stop, drain).await }))
+    });
     let mut opening = JoinSet::new();
     let mut flushing = JoinSet::new();
     if let (Some(live), Some(ingest)) = (&live, &ingest) {
@@ -146,8 +158,17 @@ pub async fn serve(
         };
         for listener in receivers {
             let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
-            let receiving = ingest::receive(listener, sink, limits, stop, drain);
-            serving.spawn(async move { receiving.await.map_err(Error::Serve) });
+            let generator = generator.clone();
+            serving.spawn(async move {
+                let received = match generator {
+                    Some(generator) => {
+                        let tee = Arc::new(Tee::new(sink, generator));
+                        ingest::receive(listener, tee, limits, stop, drain).await
+                    }
+                    None => ingest::receive(listener, sink, limits, stop, drain).await,
+                };
+                received.map_err(Error::Serve)
+            });
         }
         let live = Arc::clone(live);
         opening.spawn_blocking(move || live.open());
@@ -168,12 +189,29 @@ pub async fn serve(
             },
         }
     }
+    drop(received_all);
     if let Some(live) = live {
         // Its blocks are encoded where queries are: not on the threads that hold connections.
         let stop = compute.handle().spawn(async move { live.stop(&source).await });
         stop.await.map_err(|error| Error::Runtime(error.into()))?;
     }
+    if let Some(generating) = generating {
+        generating.await.map_err(|error| Error::Runtime(error.into()))?;
+    }
     Ok(())
+}
+
+/// The generator for the tenants of this server.
+fn make_generator(options: &GeneratorOptions, tenancy: &Tenancy) -> Result<Arc<Generator>> {
+    let mut options = options.clone();
+    match tenancy {
+        Tenancy::One(tenant) => {
+            options.multitenant = false;
+            options.single_tenant = tenant.clone();
+        }
+        Tenancy::Header => options.multitenant = true,
+    }
+    Ok(Arc::new(Generator::new(options)?))
 }
 
 async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {

@@ -1,8 +1,8 @@
-//! Real servers for tests: an S3-compatible one and an Azure emulator, each a process of its own on
-//! a port of its own, ended with the test.
+//! Real servers for tests: an S3-compatible one, an Azure emulator and a Prometheus, each a process of
+//! its own on a port of its own, ended with the test.
 //!
-//! `.ci/run` installs both: `pip install 'moto[server,s3]'` and `npm install azurite`. A test on a
-//! machine without them says so by name on stderr and does nothing. The binaries are looked for on
+//! `.ci/run` installs them: `pip install 'moto[server,s3]'`, `npm install azurite` and `apt-get
+//! install prometheus`. A test on a machine without them says so by name on stderr and does nothing. The binaries are looked for on
 //! `PATH` and in `~/.cache/traceql/servers` (`moto/bin`, `azurite/node_modules/.bin`).
 
 use std::{
@@ -82,7 +82,9 @@ impl Server {
         Self::start("azurite-blob", "azurite/node_modules/.bin", &arguments)
     }
 
-    fn start(binary: &str, cached: &str, arguments: &[&str]) -> Option<Self> {
+    /// A server that names its port on either of its streams. The cached folder is where it is
+    /// looked for if it is not on `PATH`.
+    pub fn start(binary: &str, cached: &str, arguments: &[&str]) -> Option<Self> {
         let Some(path) = find(binary, cached) else {
             // Not by `eprintln!`, whose text the test runner swallows when a test passes.
             let said = writeln!(
@@ -114,10 +116,13 @@ impl Server {
             let found = found.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if let Some((_, address)) = line.split_once("http://127.0.0.1:") {
+                    if let Some((_, address)) = line.split_once("127.0.0.1:") {
                         let port: String =
                             address.chars().take_while(char::is_ascii_digit).collect();
-                        drop(found.send(format!("127.0.0.1:{port}")));
+                        // Some say first which port they were asked to take: any.
+                        if port != "0" {
+                            drop(found.send(format!("127.0.0.1:{port}")));
+                        }
                     }
                 }
             });

@@ -154,8 +154,14 @@ impl Source {
     /// A folder of tenants in a store that is open already; errors call it by `name`.
     #[must_use]
     pub fn of_store(name: &str, store: OpenStore, root: Path) -> Self {
-        let place = Some(Place { store, key: root });
-        Self { name: name.to_owned(), kind: SourceKind::Bucket, place, kept: None, live: None }
+        Self {
+            name: name.to_owned(),
+            kind: SourceKind::Bucket,
+            place: Some(Place { store, key: root }),
+            kept: None,
+            live: None,
+            may_lack_tenants: false,
+        }
     }
 
     /// What it is.

@@ -67,7 +67,7 @@ mod tests {
             let Some(bytes) = read_range(&file, &range) else {
                 continue; // The system need not hold it, nor have such reads.
             };
-            let (start, end) = (range.start as usize, range.end as usize);
+            let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap());
             assert_eq!(bytes, content[start..end], "{range:?}");
         }
         assert_eq!(read_range(&file, &(399_999..400_001)), None, "behind the end");

@@ -66,11 +66,13 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                 }
             }
         };
+        let log: fn(&str) = if world.terminal.quiet { |_| {} } else { log };
         let options = ServeOptions {
             source,
             listen: args.listen.clone(),
             grpc_listen: args.serving.grpc_listen.clone(),
             ingest,
+            generator: args.generator.options(clock, log)?,
             tenancy,
             dialect: world.dialect,
             limits: Limits {
