@@ -17,6 +17,7 @@ use traceql_blocks::read::open::IoStats;
 
 use crate::form;
 use crate::framing::is_grpc;
+use crate::generator::Generator;
 use crate::handler::{Asked, Context};
 use crate::options::Tenancy;
 use crate::queue::{Queue, Turn};
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) context: Arc<Context>,
     pub(crate) queue: Queue,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What makes metrics of received spans, if anything does.
+    pub(crate) generator: Option<Arc<Generator>>,
     /// What all queries have read.
     pub(crate) io_total: Arc<IoStats>,
     /// Queries run here, so that a heavy one does not keep connections waiting.
@@ -168,10 +171,11 @@ impl Server {
             answers: self.context.answers.count(),
             blocklists: self.context.source.kept_counts(),
         };
-        Reply {
-            content_type: exposition::CONTENT_TYPE,
-            ..Reply::text(StatusCode::OK, self.telemetry.page(&state))
+        let mut page = self.telemetry.page(&state);
+        if let Some(generator) = &self.generator {
+            page.push_str(&generator.expose_own());
         }
+        Reply { content_type: exposition::CONTENT_TYPE, ..Reply::text(StatusCode::OK, page) }
     }
 
     fn status(&self, page: Page, parameters: Option<&str>) -> Reply {

@@ -109,6 +109,7 @@ pub async fn serve(
             waiting_of_tenant: options.limits.queued_queries,
         }),
         telemetry: Arc::new(Telemetry::new(options.request_log, (options.clock)())),
+        generator: generator.clone(),
         io_total,
         compute: compute.handle(),
         context: Arc::new(Context {

@@ -297,6 +297,11 @@ impl Source {
         options: &BlocklistOptions,
     ) -> Result<Blocklist> {
         let place = self.place()?;
+        // Whoever writes blocks lists them: an index, which another process makes, is behind, and a
+        // restart would miss what was flushed since.
+        let is_written = self.live.is_some() || self.may_lack_tenants;
+        let no_index = options.no_index || is_written;
+        let options = &BlocklistOptions { no_index, ..*options };
         let folder = match &self.kind {
             SourceKind::Bucket => path::tenant_folder(&place.key, tenant),
             SourceKind::Tenant(own) if own == tenant => place.key.clone(),

@@ -103,6 +103,11 @@ impl<'a> Aggregate<'a> {
         let Some(operand) = &self.operand else {
             return Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX));
         };
+        if let Some(durations) = operand.span_durations()
+            && let Some(value) = of_durations(self.function, durations, spans)
+        {
+            return value;
+        }
         let values = spans.iter().map(|span| operand.get(*span as usize)).filter(|v| !v.is_nil());
         match self.function {
             AggregateFunction::Count => Val::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX)),
@@ -116,6 +121,26 @@ impl<'a> Aggregate<'a> {
             }
         }
     }
+}
+
+/// What most queries aggregate, computed where it lies: the values below come one at a time. `None`
+/// for what is no number of durations, and for no spans.
+fn of_durations<'a>(
+    function: AggregateFunction,
+    durations: &[i64],
+    spans: &[u32],
+) -> Option<Val<'a>> {
+    let values = spans.iter().map(|span| durations[*span as usize]);
+    Some(Val::Duration(match function {
+        AggregateFunction::Min => values.min()?,
+        AggregateFunction::Max => values.max()?,
+        AggregateFunction::Sum | AggregateFunction::Avg if spans.is_empty() => return None,
+        AggregateFunction::Sum => values.fold(0, i64::wrapping_add),
+        AggregateFunction::Avg => {
+            values.fold(0, i64::wrapping_add) / i64::try_from(spans.len()).unwrap_or(1)
+        }
+        AggregateFunction::Count | AggregateFunction::CountDistinct => return None,
+    }))
 }
 
 /// How many different values there are, told apart as groups are.

@@ -46,6 +46,19 @@ impl Reader<'_> {
         }
     }
 
+    /// The durations of all spans, if that is what is read: one each, none of them nil.
+    pub(crate) fn span_durations(&self) -> Option<&[i64]> {
+        let Self::Field(FieldReader::Intrinsic { intrinsic: Intrinsic::Duration, data, map: None }) =
+            self
+        else {
+            return None;
+        };
+        match &**data {
+            ColumnData::Int(durations) => Some(durations),
+            _ => None,
+        }
+    }
+
     /// A number that rows share only if the value they read is one and the same: that of the
     /// resource, scope or trace it is read from. `None` where each row has a value of its own.
     pub(crate) fn shared_row(&self, row: usize) -> Option<u32> {
