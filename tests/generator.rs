@@ -115,9 +115,17 @@ struct Asked<'a>(&'a Server);
 
 impl Asked<'_> {
     fn get(&self, path: &str) -> Json {
-        let (status, body) = exchange(&self.0.address, &format!("GET {path}"), b"");
-        assert_eq!(status, "200", "{path}: {body}");
-        serde_json::from_str(&body).expect("JSON")
+        let begun = Instant::now();
+        loop {
+            let (status, body) = exchange(&self.0.address, &format!("GET {path}"), b"");
+            // It listens before it is ready.
+            if status == "503" && begun.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            }
+            assert_eq!(status, "200", "{path}: {body}");
+            return serde_json::from_str(&body).expect("JSON");
+        }
     }
 
     /// Values by the labels that are asked for, of an instant query.
