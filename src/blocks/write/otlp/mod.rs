@@ -157,9 +157,15 @@ pub fn decode_json(text: &[u8], name: &str) -> Result<Vec<Trace>> {
 pub fn recognise(bytes: &[u8], name: &str) -> Result<Format> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => Ok(Format::Json),
+        // The tag of `resource_spans` is a line feed, and its length may be a bracket.
+        Some(b'{' | b'[') if !is_bare_message(bytes) || begins_with_json(text) => Ok(Format::Json),
         _ => recognise_protobuf(bytes, name),
     }
+}
+
+fn begins_with_json(text: &[u8]) -> bool {
+    let mut documents = serde_json::Deserializer::from_slice(text).into_iter();
+    matches!(documents.next(), Some(Ok(serde::de::IgnoredAny)))
 }
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];

@@ -433,6 +433,15 @@ fn formats_are_recognised() {
     check(&[&length[..], &protobuf].concat(), Format::ProtobufRecords);
     check(&protobuf, Format::Protobuf);
     check(b"", Format::Protobuf);
+    // A message of one resource: its tag is a line feed, its length a bracket.
+    for bracket in [b'[', b'{'] {
+        let resource = [&[0x0a, bracket - 2][..], &vec![0; usize::from(bracket) - 2]].concat();
+        check(&[&[0x0a, bracket][..], &resource].concat(), Format::Protobuf);
+    }
+    // A text whose length is that of such a message.
+    let text = [b"\n{", &[b' '; 122][..], b"}"].concat();
+    assert!(is_bare_message(&text));
+    check(&text, Format::Json);
 }
 
 fn any_value() -> impl Strategy<Value = AttributeValue> {
