@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use traceql_server::api::protobuf::{SearchResponse, Trace, TraceByIdResponse};
 
-use crate::support::grpc::Client;
+use crate::support::grpc::{Client, Search};
 use crate::support::http::{Answer, RANGE, Server, encoded};
 
 const TRACE: &str = "29a05474238c49cf1b5e17b72f2388dc";
@@ -225,20 +225,14 @@ fn save_and_test_succeeds_without_and_with_streaming() {
     let echo = server.ask("GET", "/api/echo", &[]);
     assert_eq!((echo.status, echo.text().as_str()), (200, "echo\n"));
 
-    /// What of `SearchRequest` the plugin fills in.
-    #[derive(Clone, PartialEq, Message)]
-    struct Search {
-        #[prost(uint32, tag = "4")]
-        limit: u32,
-        #[prost(uint32, tag = "5")]
-        start: u32,
-        #[prost(uint32, tag = "6")]
-        end: u32,
-        #[prost(string, tag = "8")]
-        query: String,
-    }
     let now = u32::try_from(now_seconds()).expect("before 2106");
-    let recent = Search { limit: 1, start: now - 900, end: now, query: "{}".to_owned() };
+    let recent = Search {
+        limit: 1,
+        start: now - 900,
+        end: now,
+        query: "{}".to_owned(),
+        ..Search::default() // The plugin fills in no more.
+    };
     let client = Client::connect(&server.address);
     let answered = client.call("Search", &recent);
     assert!(answered.last::<SearchResponse>().traces.is_empty());

@@ -6,26 +6,11 @@ use std::io::{BufRead as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use prost::Message;
+use prost::Message as _;
 
 use crate::support::golden;
-use crate::support::grpc::{Client, framed};
+use crate::support::grpc::{Client, Search, framed};
 use crate::support::http::{RANGE, Server, encoded};
-
-/// What of `SearchRequest` is asked here.
-#[derive(Clone, PartialEq, Message)]
-struct Search {
-    #[prost(uint32, tag = "4")]
-    limit: u32,
-    #[prost(uint32, tag = "5")]
-    start: u32,
-    #[prost(uint32, tag = "6")]
-    end: u32,
-    #[prost(string, tag = "8")]
-    query: String,
-    #[prost(uint32, tag = "9")]
-    spans_per_span_set: u32,
-}
 
 const EVERYTHING: Search = Search {
     limit: 1000,

@@ -14,27 +14,12 @@ use traceql_server::api::protobuf::{
 
 use crate::support::files::Files;
 use crate::support::golden;
-use crate::support::grpc::{Client, framed};
+use crate::support::grpc::{Client, Search, framed};
 use crate::support::http::{RANGE, Server, encoded};
 
 const START: u32 = 1_767_225_600;
 const END: u32 = 1_767_229_500;
 const SECOND: u64 = 1_000_000_000;
-
-/// `SearchRequest`.
-#[derive(Clone, PartialEq, Message)]
-struct Search {
-    #[prost(uint32, tag = "4")]
-    limit: u32,
-    #[prost(uint32, tag = "5")]
-    start: u32,
-    #[prost(uint32, tag = "6")]
-    end: u32,
-    #[prost(string, tag = "8")]
-    query: String,
-    #[prost(uint32, tag = "9")]
-    spans_per_span_set: u32,
-}
 
 /// `SearchTagsRequest`.
 #[derive(Clone, PartialEq, Message)]

@@ -9,6 +9,21 @@ use h2::{RecvStream, SendStream};
 use prost::Message;
 use tokio::runtime::Runtime;
 
+/// What of `SearchRequest` is asked in tests.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Search {
+    #[prost(uint32, tag = "4")]
+    pub(crate) limit: u32,
+    #[prost(uint32, tag = "5")]
+    pub(crate) start: u32,
+    #[prost(uint32, tag = "6")]
+    pub(crate) end: u32,
+    #[prost(string, tag = "8")]
+    pub(crate) query: String,
+    #[prost(uint32, tag = "9")]
+    pub(crate) spans_per_span_set: u32,
+}
+
 /// A service's package and name.
 const SERVICE: &str = "/tempopb.StreamingQuerier/";
 
