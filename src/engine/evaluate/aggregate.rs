@@ -25,6 +25,11 @@ pub(super) fn holds<'s>(
     computed: &mut Computed<'s>,
 ) -> bool {
     computed.clear();
+    if let (Some(left), Some(right)) = (left.of_count(spans.len()), right.of_count(spans.len()))
+        && !op.holds(left.cmp(&right))
+    {
+        return false;
+    }
     let (left, right) = (left.of(at, spans, computed), right.of(at, spans, computed));
     left.number().is_some() && right.number().is_some() && compare(&left, op, &right)
 }
@@ -58,6 +63,19 @@ pub(super) enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
+    /// Its value if the number of spans decides it: most spansets are dropped by a count.
+    fn of_count(&self, n_spans: usize) -> Option<i64> {
+        match self {
+            Self::Static(Val::Int(value)) => Some(*value),
+            Self::Aggregate(Aggregate {
+                function: AggregateFunction::Count,
+                operand: None,
+                ..
+            }) => i64::try_from(n_spans).ok(),
+            _ => None,
+        }
+    }
+
     fn of<'s>(&'s self, at: usize, spans: &[u32], computed: &mut Computed<'s>) -> Val<'s> {
         match self {
             Self::Static(value) => value.clone(),

@@ -2,9 +2,11 @@
 //! alone what matches; pruning only spares it work.
 
 mod aggregate;
+mod by;
 mod children;
 pub(crate) mod columns;
 pub(crate) mod compile;
+pub(crate) mod distinct;
 mod family;
 pub(crate) mod field;
 pub(crate) mod order;

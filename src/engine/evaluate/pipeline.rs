@@ -1,8 +1,6 @@
 //! Stages over the spansets of a batch (`traceql.md` 7). As long as every trace has one spanset
 //! without values, the spansets of all traces together are one mask.
 
-use std::collections::HashMap;
-
 use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::predicate::Comparison;
@@ -11,7 +9,7 @@ use traceql_blocks::schema::Column;
 use traceql_language::analyze::ir::{SpansetOp, StructuralMode};
 
 use super::aggregate::{Aggregate, Scalar, holds, named};
-use super::compile::{AggregateNode, ScalarNode, SpansetNode, StageNode, ValueNode};
+use super::compile::{AggregateNode, ScalarNode, SpansetNode, StageNode};
 use super::field::Batch;
 use super::structural::{NestedSets, apply};
 use super::value::Val;
@@ -50,9 +48,6 @@ impl From<Fault> for Stop {
 }
 
 pub(crate) type Run<T> = Result<T, Stop>;
-
-/// Groups of one spanset that are looked through one by one; more are found by a hash.
-const FEW_GROUPS: usize = 16;
 
 impl Batch<'_> {
     /// Runs the whole pipeline on the candidate traces.
@@ -139,7 +134,7 @@ impl Batch<'_> {
             StageNode::ScalarFilter { left, op, right } => {
                 self.scalar_filter(left, *op, right, flow)
             }
-            StageNode::By { key, label } => self.by(key, label, next, flow),
+            StageNode::By { key, label } => self.by(key, label, next, &flow),
             StageNode::Coalesce => Ok(self.coalesce(flow)),
             StageNode::Select => Ok(flow),
         }
@@ -298,99 +293,6 @@ impl Batch<'_> {
         }
     }
 
-    /// Splits spansets by a value. A scalar filter that follows is looked at already here, so that
-    /// groups it drops are never built; it still runs as a stage of its own.
-    fn by(&self, key: &ValueNode, label: &str, next: Option<&StageNode>, flow: Flow) -> Run<Flow> {
-        let reader = self.reader(key, &self.span_rows())?;
-        let filter = match next {
-            Some(StageNode::ScalarFilter { left, op, right })
-                if !left.has_pipeline() && !right.has_pipeline() =>
-            {
-                let empty = Flow::Sets(Vec::new());
-                let (left, right) = (self.scalar(left, &empty), self.scalar(right, &empty));
-                Some((left?, *op, right?))
-            }
-            _ => None,
-        };
-        let mut grouped = Vec::new();
-        let mut computed = Vec::new();
-        let mut key = Vec::new();
-        // Groups of one spanset: key and spans. Emptied and used again for the next one.
-        let mut groups: Vec<(Vec<u8>, Vec<u32>)> = Vec::new();
-        let mut by_key: HashMap<Vec<u8>, usize> = HashMap::new();
-        self.each_set(&flow, |trace, spans, values| {
-            let mut n_groups = 0;
-            let mut last = 0;
-            let mut last_source = None;
-            by_key.clear();
-            for span in spans {
-                // Spans of one resource stand together and share its value.
-                let source = reader.shared_row(*span as usize);
-                if source.is_some() && source == last_source {
-                    groups[last].1.push(*span);
-                    continue;
-                }
-                last_source = source;
-                key.clear();
-                reader.get(*span as usize).group_key(&mut key);
-                // Neighbours usually share a group, and a trace has few of them.
-                let known = if n_groups > 0 && groups[last].0 == key {
-                    Some(last)
-                } else if n_groups <= FEW_GROUPS {
-                    groups[..n_groups].iter().position(|(known, _)| *known == key)
-                } else {
-                    by_key.get(&key).copied()
-                };
-                last = known.unwrap_or_else(|| {
-                    if n_groups == groups.len() {
-                        groups.push((Vec::new(), Vec::new()));
-                    }
-                    let (group_key, group_spans) = &mut groups[n_groups];
-                    group_key.clone_from(&key);
-                    group_spans.clear();
-                    n_groups += 1;
-                    if n_groups > FEW_GROUPS {
-                        let unknown = by_key.len()..n_groups;
-                        by_key.extend(unknown.map(|at| (groups[at].0.clone(), at)));
-                    }
-                    n_groups - 1
-                });
-                groups[last].1.push(*span);
-            }
-            for (_, spans) in &groups[..n_groups] {
-                let dropped = filter.as_ref().is_some_and(|(left, op, right)| {
-                    !holds(left, *op, right, 0, spans, &mut computed)
-                });
-                if dropped {
-                    continue;
-                }
-                let mut values = values.to_vec();
-                let value = reader.get(spans[0] as usize).to_value();
-                values.push((label.to_owned(), value));
-                grouped.push(Spanset { trace, spans: spans.clone(), values });
-            }
-        });
-        Ok(Flow::Sets(grouped))
-    }
-
-    /// Calls `f` with trace, spans and values of each spanset.
-    fn each_set(&self, flow: &Flow, mut f: impl FnMut(u32, &[u32], &[(String, Value)])) {
-        match flow {
-            Flow::Sets(sets) => sets.iter().for_each(|set| f(set.trace, &set.spans, &set.values)),
-            Flow::Mask(mask) => {
-                let mut spans = Vec::new();
-                for trace in self.traces.ones() {
-                    spans.clear();
-                    let range = self.structure.trace_spans.range(trace);
-                    spans.extend(mask.ones_in(range).map(super::field::row_number));
-                    if !spans.is_empty() {
-                        f(super::field::row_number(trace), &spans, &[]);
-                    }
-                }
-            }
-        }
-    }
-
     fn scalar_filter(
         &self,
         left: &ScalarNode,
@@ -433,7 +335,7 @@ impl Batch<'_> {
     }
 
     /// Prepares a scalar for every spanset of the flow.
-    fn scalar<'b>(&'b self, node: &'b ScalarNode, flow: &Flow) -> Run<Scalar<'b>> {
+    pub(super) fn scalar<'b>(&'b self, node: &'b ScalarNode, flow: &Flow) -> Run<Scalar<'b>> {
         Ok(match node {
             ScalarNode::Static(literal) => Scalar::Static(Val::literal(literal)),
             ScalarNode::Aggregate(aggregate) => Scalar::Aggregate(self.aggregate(aggregate)?),

@@ -58,18 +58,6 @@ impl Reader<'_> {
             _ => None,
         }
     }
-
-    /// A number that rows share only if the value they read is one and the same: that of the
-    /// resource, scope or trace it is read from. `None` where each row has a value of its own.
-    pub(crate) fn shared_row(&self, row: usize) -> Option<u32> {
-        match self {
-            Self::Field(
-                FieldReader::Attribute { map: Some(map), .. }
-                | FieldReader::Intrinsic { map: Some(map), .. },
-            ) => map.get(row).copied().filter(|row| *row != NONE),
-            _ => None,
-        }
-    }
 }
 
 /// A prepared field. Maps lead from rows to rows of the column; `None`: they are the same.

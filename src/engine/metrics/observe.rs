@@ -14,15 +14,16 @@ use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
 
 use super::budget::Budget;
 use super::exemplars::Spread;
-use super::groups::{Number, SeriesIndex, Values, field_numbers, label_value};
+use super::groups::{Number, SeriesIndex, field_numbers, label_value};
 use super::query::Observed;
 use super::spec::columns;
 use super::state::State;
 use super::weight::weights_of;
 use super::wire::{self, PartialMessage};
-use super::{Exemplar, Label, TimeAxis};
+use super::{Exemplar, Label, LabelValue, TimeAxis};
 use crate::error::Result;
 use crate::evaluate::columns::columns_of;
+use crate::evaluate::distinct::Distinct;
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
@@ -120,7 +121,7 @@ pub(crate) struct Observer {
     observed: Arc<Observed>,
     starts: Starts,
     names: Vec<String>,
-    values: Vec<Values>,
+    values: Vec<Distinct<LabelValue>>,
     index: SeriesIndex,
     state: State,
     exemplars: Option<Exemplars>,
@@ -180,7 +181,7 @@ impl Observer {
         Self {
             starts: Starts::new(axis),
             names: observed.by.iter().map(ToString::to_string).collect(),
-            values: observed.by.iter().map(|_| Values::default()).collect(),
+            values: observed.by.iter().map(|_| Distinct::new(label_value)).collect(),
             index: SeriesIndex::default(),
             state: State::new(&observed, axis.n_intervals),
             observed,
@@ -215,7 +216,7 @@ impl Observer {
         if !self.budget.is_due(self.state.growth() + self.index.len()) {
             return Ok(());
         }
-        let values: usize = self.values.iter().map(Values::size_bytes).sum();
+        let values: usize = self.values.iter().map(Distinct::size_bytes).sum();
         let others = values + self.index.size_bytes();
         self.state.fit(others, &self.budget, self.index.len(), self.starts.axis.n_intervals)
     }
@@ -264,7 +265,7 @@ impl Sink for Observer {
             .values
             .iter_mut()
             .zip(&readers)
-            .map(|(values, reader)| values.numbers(reader, &spans))
+            .map(|(values, reader)| values.numbers_of_field(reader, &spans))
             .collect();
         let series = self.index.series_of(&values, spans.len());
         if let Some(exemplars) = &mut self.exemplars {

@@ -10,9 +10,9 @@ use prost::Message;
 
 use super::{META, SIDES};
 use crate::error::Result;
+use crate::evaluate::distinct::MISSING;
 use crate::metrics::budget::Budget;
 use crate::metrics::cells::{Count, Table};
-use crate::metrics::groups::MISSING;
 use crate::metrics::wire::{self, ValueMessage};
 use crate::metrics::{Label, LabelValue, Samples, Series, TimeAxis, value_order};
 

@@ -15,14 +15,15 @@ use traceql_language::analyze::ir::{Field, FieldName, Intrinsic, MetricsFunction
 
 use super::budget::Budget;
 use super::cells::{Count, Table};
-use super::groups::{MISSING, Values};
+use super::groups::label_value;
 use super::observe::{Observations, Starts, all, matched};
 use super::query::Observed;
 use super::weight::weights_of;
-use super::{TimeAxis, wire};
+use super::{LabelValue, TimeAxis, wire};
 use crate::error::Result;
 use crate::evaluate::columns::{columns_of, field_level};
 use crate::evaluate::compile::Filter;
+use crate::evaluate::distinct::{Distinct, MISSING};
 use crate::evaluate::field::{Batch, FieldReader};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
@@ -65,7 +66,7 @@ pub(crate) struct Comparer {
 /// One attribute.
 struct Compared {
     name: String,
-    values: Values,
+    values: Distinct<LabelValue>,
     /// By side and value; [`MISSING`] for none.
     series: [Vec<u32>; 2],
 }
@@ -119,7 +120,7 @@ impl Comparer {
         }
         self.attributes.push(Compared {
             name: name.to_owned(),
-            values: Values::default(),
+            values: Distinct::new(label_value),
             series: [Vec::new(), Vec::new()],
         });
         self.by_name.insert(name.to_owned(), self.attributes.len() - 1);
@@ -130,7 +131,7 @@ impl Comparer {
     fn count(&mut self, name: &str, reader: &FieldReader, runs: &[Run]) {
         let at = self.attribute(name);
         let spans: Vec<u32> = runs.iter().map(|run| run.span).collect();
-        let numbers = self.attributes[at].values.numbers(reader, &spans);
+        let numbers = self.attributes[at].values.numbers_of_field(reader, &spans);
         self.add(at, runs.iter().zip(numbers));
     }
 
@@ -166,7 +167,7 @@ impl Comparer {
     pub(super) fn finish(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
         let Self { attributes, table, .. } = self;
         wire::encode(attributes.into_iter().map(move |attribute| {
-            let values = attribute.values.labels().iter().map(Into::into).collect();
+            let values = attribute.values.all_shown().iter().map(Into::into).collect();
             let sides = attribute.series.iter().map(|series| {
                 let mut side = SideMessage::default();
                 for (number, series) in (0_u32..).zip(series).filter(|(_, row)| **row != MISSING) {
