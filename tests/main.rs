@@ -19,6 +19,7 @@ mod grafana;
 mod hostile;
 mod ingest;
 mod lint;
+mod many_blocks;
 mod memory;
 mod metrics_evaluator;
 mod metrics_examples;

@@ -23,6 +23,7 @@ use crate::outcome::QueryStats;
 use crate::query;
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::spec::ScanSpec;
+use crate::scan::units;
 use crate::{ExplainMode, Explanation};
 
 /// Plans, and runs if asked to.
@@ -192,7 +193,7 @@ async fn estimate(
         paths.extend(decided.iter().map(|leaf| open.schema.leaves()[*leaf].path.clone()));
         decided_bytes += stored_bytes(&open, &decided);
         shown_bytes += stored_bytes(&open, &shown);
-        let n_units = spec.units.iter().filter(|unit| unit.block as usize == number).count();
+        let n_units = n_units(spec, number, &open, options);
         n_requests += 1 + n_units * (decided.len() + shown.len());
     }
     let mut body = format!(
@@ -216,6 +217,17 @@ async fn estimate(
         _ = write!(body, "\nleaf      {path}");
     }
     Ok(body)
+}
+
+/// Units of a block, once it is open.
+fn n_units(spec: &ScanSpec, number: usize, open: &Arc<OpenBlock>, options: &QueryOptions) -> usize {
+    let mut units = spec.units.iter().filter(|unit| unit.block as usize == number);
+    if !units.clone().any(|unit| unit.is_whole()) {
+        return units.by_ref().count();
+    }
+    let n_readers = u64::from(spec.n_partitions) * u64::from(spec.n_readers);
+    let unit_spans = units::spans_within(options.memory_bytes as u64, n_readers);
+    units::cut(&[(0, Some(Arc::clone(open)))], false, unit_spans).len()
 }
 
 /// What some leaves of a block take in its data object.

@@ -27,7 +27,10 @@ use crate::search::combine::TraceOrder;
 use crate::search::page::{self, Last};
 use crate::search::rows::{self, Found, Row};
 use crate::search::{Cursor, Gathered, OnTrace, Position, TraceResult};
-use crate::select::{Selected, Selecting, Selection, read_context, select, select_lazily};
+use crate::select::{Opens, Selected, Selecting, Selection, read_context, select};
+
+/// Blocks that a search which may stop early opens before it begins; others when their turn comes.
+const FIRST_BLOCKS: usize = 8;
 
 /// Traces of a unit of an in-memory source.
 const MEMORY_UNIT: usize = 1_024;
@@ -54,8 +57,6 @@ pub(crate) async fn plan(
     if matches!(query.metrics, Some(MetricsExpr::Math { .. })) {
         return Err(Error::Query("a search cannot answer math over metrics queries".to_owned()));
     }
-    let Selecting { selection, mut stats, warnings, skipped } =
-        select(runtime, run, source, tenants, options).await?;
     let limit = options.limit_of(query);
     let after = options.after.as_ref().map(|cursor| cursor.position(query)).transpose()?;
     let order = match (&after, query.order_by.is_empty(), query.hints.most_recent) {
@@ -67,6 +68,15 @@ pub(crate) async fn plan(
         _ => TraceOrder::Found,
     };
     let stops_early = limit > 0 && order == TraceOrder::Found;
+    let opens = match &after {
+        _ if !stops_early => Opens::All,
+        Some(Position::Found { block, .. }) => {
+            Opens::Some { from: Some(*block), n_blocks: FIRST_BLOCKS }
+        }
+        _ => Opens::Some { from: None, n_blocks: FIRST_BLOCKS },
+    };
+    let Selecting { selection, mut stats, warnings, skipped } =
+        select(runtime, run, source, tenants, options, opens).await?;
     let mut spec = scan(&selection, query, options, stops_early);
     if stops_early || order == TraceOrder::Keyed {
         spec.limit = limit as u64;
@@ -94,21 +104,24 @@ pub(crate) fn scan(
     options: &QueryOptions,
     stops_early: bool,
 ) -> ScanSpec {
-    let unit_spans = units::spans_within(options.memory_bytes, options.threads);
+    let threads = options.threads.max(1);
+    let n_readers = selection.n_readers(options.memory_bytes).div_ceil(threads);
+    let unit_spans = units::spans_within(options.memory_bytes as u64, (threads * n_readers) as u64);
     let (blocks, units, memory_source) = match selection {
         Selection::Memory(name, traces) => {
             (Vec::new(), memory_units(traces.len()), Some(name.clone()))
         }
         Selection::Blocks(selected) => {
-            let opened: Vec<_> = (0_u32..)
+            let scanned: Vec<_> = (0_u32..)
                 .zip(selected)
-                .filter_map(|(at, s)| s.open.as_ref().map(|open| (at, Arc::clone(open))))
+                .filter(|(_, selected)| selected.scanned)
+                .map(|(at, selected)| (at, selected.open.clone()))
                 .collect();
-            (block_refs(selected), units::cut(&opened, stops_early, unit_spans), None)
+            (block_refs(selected), units::cut(&scanned, stops_early, unit_spans), None)
         }
     };
     let (start_unix_nanos, end_unix_nanos) = options.time_range.unwrap_or((0, 0));
-    let threads = u32::try_from(options.threads.max(1).min(units.len().max(1))).unwrap_or(1);
+    let threads = u32::try_from(threads.min(units.len().max(1))).unwrap_or(1);
     ScanSpec {
         format: FORMAT,
         query: query.canonical.clone(),
@@ -125,6 +138,7 @@ pub(crate) fn scan(
         ordered: stops_early,
         by_start: false,
         after: None,
+        n_readers: u32::try_from(n_readers).unwrap_or(1),
     }
 }
 
@@ -171,8 +185,8 @@ fn block_refs(selected: &[Selected]) -> Vec<BlockRef> {
         .iter()
         .zip(units::companions(&bounds))
         .map(|(s, companions)| {
-            let companions = if s.open.is_some() { companions } else { Vec::new() };
-            BlockRef::new(&s.block, companions, s.open.is_some())
+            let companions = if s.scanned { companions } else { Vec::new() };
+            BlockRef::new(&s.block, companions, s.scanned)
         })
         .collect()
 }
@@ -256,7 +270,7 @@ pub(crate) async fn trace(
     options: &QueryOptions,
 ) -> Result<Outcome<Option<Trace>>> {
     let run = QueryRun::new(options);
-    let selecting = select_lazily(runtime, &run, source, tenants, options).await?;
+    let selecting = select(runtime, &run, source, tenants, options, Opens::None).await?;
     let answer = match &selecting.selection {
         Selection::Memory(_, traces) => {
             let found = traces.binary_search_by_key(&id, |trace| trace.id);

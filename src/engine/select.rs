@@ -1,6 +1,7 @@
 //! From a source and options to what a query reads: blocks selected by tenant and time, or traces
 //! of an OTLP file.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +21,18 @@ use crate::outcome::QueryStats;
 use crate::runtime::{QueryRun, Runtime};
 
 /// Blocks opened at a time.
-const CONCURRENT_OPENS: usize = 16;
+const CONCURRENT_OPENS: usize = 32;
+
+/// Which blocks are opened for a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opens {
+    /// All in the time range: all are read.
+    All,
+    /// So many from a block on, or from the first: reading may stop before it comes to the others.
+    Some { from: Option<[u8; 16]>, n_blocks: usize },
+    /// None: a trace by id reads few of the blocks. Blocks beyond the time range are left out.
+    None,
+}
 
 /// What a query reads.
 pub(crate) enum Selection {
@@ -30,10 +42,31 @@ pub(crate) enum Selection {
     Memory(String, Arc<Vec<Trace>>),
 }
 
+/// Readers that a query may have at a time where each read takes a while.
+const REMOTE_READERS: usize = 16;
+
+/// Memory that such a reader has at least.
+const READER_BYTES: usize = 32 << 20;
+
+impl Selection {
+    /// How much may be under way at a time, so that what one read waits for does not keep the others
+    /// waiting; 1 where nothing is waited for.
+    pub(crate) fn n_readers(&self, memory_bytes: usize) -> usize {
+        match self {
+            Self::Blocks(selected) if selected.iter().any(|s| !s.block.is_local()) => {
+                (memory_bytes / READER_BYTES).clamp(1, REMOTE_READERS)
+            }
+            _ => 1,
+        }
+    }
+}
+
 /// A selected block.
 pub(crate) struct Selected {
     pub(crate) block: Block,
-    /// `None` for blocks beyond the time range, which only complete traces of others.
+    /// Blocks beyond the time range only complete traces of others.
+    pub(crate) scanned: bool,
+    /// What was opened, of those that are scanned.
     pub(crate) open: Option<Arc<OpenBlock>>,
 }
 
@@ -48,36 +81,14 @@ pub(crate) struct Selecting {
     pub(crate) skipped: bool,
 }
 
-/// Lists and opens what a query reads.
+/// Lists what a query reads, and opens what it is planned by.
 pub(crate) async fn select(
     runtime: &Runtime,
     run: &QueryRun,
     source: &Source,
     tenants: &[TenantId],
     options: &QueryOptions,
-) -> Result<Selecting> {
-    select_with(runtime, run, source, tenants, options, true).await
-}
-
-/// Lists what a query may read and opens nothing: a trace by id reads few of the blocks. Blocks
-/// beyond the time range are left out.
-pub(crate) async fn select_lazily(
-    runtime: &Runtime,
-    run: &QueryRun,
-    source: &Source,
-    tenants: &[TenantId],
-    options: &QueryOptions,
-) -> Result<Selecting> {
-    select_with(runtime, run, source, tenants, options, false).await
-}
-
-async fn select_with(
-    runtime: &Runtime,
-    run: &QueryRun,
-    source: &Source,
-    tenants: &[TenantId],
-    options: &QueryOptions,
-    opens: bool,
+    opens: Opens,
 ) -> Result<Selecting> {
     let mut out = Selecting {
         selection: Selection::Blocks(Vec::new()),
@@ -125,13 +136,15 @@ async fn select_with(
         out.stats.total_blocks += list.blocks.len() as u64;
         selected.extend(list.blocks);
     }
+    let is_inside = |block: &Block| range.is_none_or(|range| block.meta.overlaps(range));
+    let wanted = wanted(&selected, is_inside, opens, options);
     let mut kept = Vec::with_capacity(selected.len());
-    let opened: Vec<Opened> = futures::stream::iter(selected)
-        .map(|block| {
-            let context = context.clone();
+    let opened: Vec<Opened> = futures::stream::iter(selected.into_iter().enumerate())
+        .map(|(at, block)| {
+            let (context, wanted) = (context.clone(), wanted.clone());
             async move {
-                let inside = range.is_none_or(|range| block.meta.overlaps(range));
-                let open = if inside && opens {
+                let inside = is_inside(&block);
+                let open = if inside && wanted.contains(&at) {
                     OpenBlock::open(&block, &context).await.map(Some)
                 } else {
                     Ok(None)
@@ -145,14 +158,14 @@ async fn select_with(
         .await?;
     for (block, inside, open) in opened {
         match open {
-            Ok(_) if !inside && !opens => {}
+            Ok(_) if !inside && opens == Opens::None => {}
             Ok(open) => {
                 runtime.add_store(&block.store_url, &block.store);
                 if inside {
                     out.stats.selected_blocks += 1;
                     out.stats.selected_block_bytes += block.meta.size_bytes;
                 }
-                kept.push(Selected { block, open });
+                kept.push(Selected { block, scanned: inside, open });
             }
             Err(error) if options.skip_unreadable => {
                 out.skipped = true;
@@ -163,6 +176,26 @@ async fn select_with(
     }
     out.selection = Selection::Blocks(kept);
     Ok(out)
+}
+
+/// The blocks that are opened, as far as they lie inside.
+fn wanted(
+    blocks: &[Block],
+    is_inside: impl Fn(&Block) -> bool,
+    opens: Opens,
+    options: &QueryOptions,
+) -> Range<usize> {
+    let (from, n_blocks) = match opens {
+        Opens::None => return 0..0,
+        Opens::All => return 0..blocks.len(),
+        // What cannot be opened is left out of a plan, so all of it is tried.
+        Opens::Some { .. } if options.skip_unreadable => return 0..blocks.len(),
+        Opens::Some { from, n_blocks } => (from, n_blocks),
+    };
+    let is_first = |block: &Block| from.is_none_or(|from| block.meta.block_id.into_bytes() == from);
+    let first = blocks.iter().position(is_first).unwrap_or(0);
+    let inside = (first..blocks.len()).filter(|at| is_inside(&blocks[*at]));
+    first..inside.take(n_blocks).last().map_or(first, |last| last + 1)
 }
 
 /// All traces of an OTLP file, by ascending id. They are held whole, and what they take is counted

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{KeyValue, Trace};
@@ -28,7 +29,7 @@ use crate::evaluate::value::Val;
 use crate::options::QueryOptions;
 use crate::outcome::Outcome;
 use crate::runtime::{QueryRun, Runtime};
-use crate::select::{Selecting, Selection, read_context, select};
+use crate::select::{Opens, Selected, Selecting, Selection, read_context, select};
 
 /// Which attribute names are wanted.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +80,7 @@ pub(crate) async fn names(
     request: &TagNamesRequest,
     options: &QueryOptions,
 ) -> Result<Outcome<TagNames>> {
-    let selecting = select(runtime, run, source, tenants, options).await?;
+    let selecting = select(runtime, run, source, tenants, options, Opens::All).await?;
     let scopes: Vec<AttributeScope> = match request.scope {
         Some(AttributeScope::Unscoped) => vec![AttributeScope::Span, AttributeScope::Resource],
         Some(scope) => vec![scope],
@@ -87,7 +88,6 @@ pub(crate) async fn names(
     };
     let mut names = TagNames::new();
     let program = filter_program(request.filter.as_ref())?;
-    let context = read_context(runtime, run, options);
     match &selecting.selection {
         Selection::Memory(_, traces) => {
             for traces in traces.chunks(MEMORY_TRACES) {
@@ -97,25 +97,24 @@ pub(crate) async fn names(
             }
         }
         Selection::Blocks(blocks) => {
-            for open in blocks.iter().filter_map(|selected| selected.open.as_ref()) {
-                for row_group in 0..open.n_row_groups() {
-                    if is_full(&names, &scopes, request.limit) {
-                        break;
-                    }
-                    if request.filter.is_none() {
-                        stored_names(open, row_group, &context, &scopes, &mut names).await?;
-                        continue;
-                    }
-                    let mut reader = RowReader::new(open, row_group, &context);
-                    for rows in windows(open.n_rows(row_group)) {
-                        let mut batch = batch(open, row_group, rows.clone(), &context);
-                        let spans =
-                            ask(&mut batch, |b| matching(b, &program, options.time_range)).await?;
-                        if spans.any() {
-                            let traces = reader.traces(rows).await?;
-                            names_of(&traces, &spans, &scopes, &mut names);
+            let (context, n_readers) = reading(runtime, run, &selecting.selection, options);
+            let mut found = futures::stream::iter(row_groups(blocks))
+                .map(|(open, row_group)| {
+                    let (context, scopes, program) = (&context, &scopes, &program);
+                    async move {
+                        if request.filter.is_none() {
+                            return stored_names(&open, row_group, context, scopes).await;
                         }
+                        let range = options.time_range;
+                        matching_names(&open, row_group, context, scopes, program, range).await
                     }
+                })
+                .buffered(n_readers);
+            while !is_full(&names, &scopes, request.limit)
+                && let Some(found) = found.try_next().await?
+            {
+                for (scope, found) in found {
+                    names.entry(scope).or_default().extend(found);
                 }
             }
         }
@@ -149,14 +148,59 @@ async fn stored_names(
     row_group: usize,
     context: &ReadContext,
     scopes: &[AttributeScope],
-    names: &mut TagNames,
-) -> Result<()> {
+) -> Result<TagNames> {
+    let mut names = TagNames::new();
     let mut batch = batch(open, row_group, 0..open.n_rows(row_group), context);
     for scope in scopes {
         let keys = ask(&mut batch, |b| b.keys(level(*scope))).await?;
         names.entry(*scope).or_default().extend(keys);
     }
-    Ok(())
+    Ok(names)
+}
+
+/// Names on the spans of a row group for which a filter holds.
+async fn matching_names(
+    open: &Arc<OpenBlock>,
+    row_group: usize,
+    context: &ReadContext,
+    scopes: &[AttributeScope],
+    program: &Program,
+    range: Option<(u64, u64)>,
+) -> Result<TagNames> {
+    let mut names = TagNames::new();
+    let mut reader = RowReader::new(open, row_group, context);
+    for rows in windows(open.n_rows(row_group)) {
+        let mut batch = batch(open, row_group, rows.clone(), context);
+        let spans = ask(&mut batch, |b| matching(b, program, range)).await?;
+        if spans.any() {
+            let traces = reader.traces(rows).await?;
+            names_of(&traces, &spans, scopes, &mut names);
+        }
+    }
+    Ok(names)
+}
+
+/// The row groups of the blocks that were opened.
+fn row_groups(blocks: &[Selected]) -> Vec<(Arc<OpenBlock>, usize)> {
+    let opened = blocks.iter().filter_map(|selected| selected.open.as_ref());
+    let of = |open: &Arc<OpenBlock>| {
+        let open = Arc::clone(open);
+        (0..open.n_row_groups()).map(move |row_group| (Arc::clone(&open), row_group))
+    };
+    opened.flat_map(of).collect()
+}
+
+/// How row groups are read, and how many at a time. What they hold is put together in their order.
+fn reading(
+    runtime: &Runtime,
+    run: &QueryRun,
+    selection: &Selection,
+    options: &QueryOptions,
+) -> (ReadContext, usize) {
+    let n_readers = selection.n_readers(options.memory_bytes);
+    let mut context = read_context(runtime, run, options);
+    context.memory.readers = n_readers as u64;
+    (context, n_readers)
 }
 
 /// Names on the matching spans of some traces and on what surrounds them.
@@ -213,9 +257,8 @@ pub(crate) async fn values(
             return Ok(Outcome { answer, ..Outcome::default() });
         }
     }
-    let selecting = select(runtime, run, source, tenants, options).await?;
+    let selecting = select(runtime, run, source, tenants, options, Opens::All).await?;
     let program = filter_program(request.filter.as_ref())?;
-    let context = read_context(runtime, run, options);
     let mut found = BTreeSet::new();
     // `.x` lists the values of both scopes it may mean.
     let fields: Vec<Field> = match &request.field.name {
@@ -237,19 +280,27 @@ pub(crate) async fn values(
             }
         }
         Selection::Blocks(blocks) => {
-            'blocks: for open in blocks.iter().filter_map(|selected| selected.open.as_ref()) {
-                for row_group in 0..open.n_row_groups() {
-                    for field in &fields {
-                        values_of_row_group(
-                            open, row_group, &context, &program, request, options, field,
-                            &mut found,
-                        )
-                        .await?;
+            let (context, n_readers) = reading(runtime, run, &selecting.selection, options);
+            let mut of_row_groups = futures::stream::iter(row_groups(blocks))
+                .map(|(open, row_group)| {
+                    let (context, program, fields) = (&context, &program, &fields);
+                    async move {
+                        let mut found = BTreeSet::new();
+                        for field in fields {
+                            values_of_row_group(
+                                &open, row_group, context, program, request, options, field,
+                                &mut found,
+                            )
+                            .await?;
+                        }
+                        Ok::<_, Error>(found)
                     }
-                    if request.limit > 0 && found.len() >= request.limit {
-                        break 'blocks;
-                    }
-                }
+                })
+                .buffered(n_readers);
+            while (request.limit == 0 || found.len() < request.limit)
+                && let Some(of_row_group) = of_row_groups.try_next().await?
+            {
+                found.extend(of_row_group);
             }
         }
     }

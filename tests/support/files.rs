@@ -1,10 +1,12 @@
 //! A web server of our own over a folder, which can be told to keep its answers back: a store as slow
 //! as a test wants it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ struct Gate {
     /// Requests of data that still pass; `None` for all.
     passes: Mutex<Option<u32>>,
     changed: Condvar,
+    /// Requests that are kept back now.
+    waiting: AtomicUsize,
+    /// Paths of the data that was asked for.
+    asked: Mutex<BTreeSet<String>>,
 }
 
 impl Files {
@@ -45,10 +51,27 @@ impl Files {
         *self.gate.passes.lock().expect("no thread panics with it") = passes;
         self.gate.changed.notify_all();
     }
+
+    /// Requests of data that are kept back now.
+    pub(crate) fn n_waiting(&self) -> usize {
+        self.gate.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Data objects that were asked for since the last call.
+    pub(crate) fn take_asked(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.gate.asked.lock().expect("no thread panics with it"))
+    }
 }
 
 impl Gate {
-    fn pass(&self) {
+    fn pass(&self, path: &str) {
+        self.asked.lock().expect("no thread panics with it").insert(path.to_owned());
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.wait();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn wait(&self) {
         let mut passes = self.passes.lock().expect("no thread panics with it");
         while *passes == Some(0) {
             // Not for ever: the thread of a test that is over must end.
@@ -87,7 +110,7 @@ fn serve(client: &TcpStream, folder: &Path, gate: &Gate) -> std::io::Result<()> 
         let is_head = words.next() == Some("HEAD");
         let path = words.next().unwrap_or_default();
         if path.ends_with("data.parquet") {
-            gate.pass();
+            gate.pass(path);
         }
         answer(
             client,

@@ -51,6 +51,13 @@ impl Block {
         Self { store: Arc::new(store), ..self.clone() }
     }
 
+    /// Whether its bytes are on this machine, so that reading them takes no time worth waiting for.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let name = self.store.to_string();
+        name.starts_with("LocalFileSystem") || name.starts_with("InMemory")
+    }
+
     /// How messages name one of this block's objects: store and key in one.
     #[must_use]
     pub fn object_url(&self, key: &Path) -> String {

@@ -166,11 +166,12 @@ impl ReadContext {
     /// Reads through the store, where its runtime's threads may wait.
     async fn read_stored(&self, block: &Block, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let (store, path, asked) = (Arc::clone(&block.store), block.data.clone(), ranges.to_vec());
+        let is_local = block.is_local();
         // `get_ranges` of a remote store would merge ranges across a megabyte; ours are merged already.
         let read = async move {
             if asked.len() == 1 {
                 store.get_range(&path, asked[0].clone()).await.map(|bytes| vec![bytes])
-            } else if is_local(store.as_ref()) {
+            } else if is_local {
                 store.get_ranges(&path, &asked).await
             } else {
                 let reads = asked.iter().map(|range| store.get_range(&path, range.clone()));
@@ -195,11 +196,6 @@ fn short_read(block: &Block, range: &Range<u64>, found: usize) -> Error {
         format!("{} bytes", range.end - range.start),
         format!("{found} bytes: the object is shorter than its metadata says"),
     )
-}
-
-fn is_local(store: &dyn object_store::ObjectStore) -> bool {
-    let name = store.to_string();
-    name.starts_with("LocalFileSystem") || name.starts_with("InMemory")
 }
 
 fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {

@@ -24,7 +24,7 @@ use crate::plan;
 use crate::query::{physical, scan, task_context};
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::spec::ScanSpec;
-use crate::select::{Selecting, Selection, select};
+use crate::select::{Opens, Selecting, Selection, select};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -67,7 +67,7 @@ pub(crate) async fn plan(
         ..options.clone()
     };
     let Selecting { selection, mut stats, warnings, skipped } =
-        select(runtime, run, source, tenants, &options).await?;
+        select(runtime, run, source, tenants, &options, Opens::All).await?;
     let axis = match known {
         Some(axis) => axis,
         None => {
@@ -136,7 +136,7 @@ fn axis(request: &MetricsRequest, (start, end): (u64, u64)) -> Result<TimeAxis> 
 fn extent(selection: &Selection) -> Option<(u64, u64)> {
     match selection {
         Selection::Blocks(selected) => {
-            let metas = selected.iter().filter(|s| s.open.is_some()).map(|s| &s.block.meta);
+            let metas = selected.iter().filter(|s| s.scanned).map(|s| &s.block.meta);
             // Times of a block are kept in seconds, rounded down.
             metas
                 .map(|meta| {

@@ -18,6 +18,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use traceql_language::analyze::ir::MetricsFunction;
 
@@ -30,9 +31,10 @@ use super::spec::{MetricsScanSpec, ObserveSpec, program};
 use super::{Series, math, query, series_order, wire};
 use crate::evaluate::compile::{Filter, Program};
 use crate::runtime::QueryRun;
+use crate::scan::chains::run_chains;
 use crate::scan::exec::{extensions, external};
-use crate::scan::spec::query_of_plan;
-use crate::scan::unit::UnitRunner;
+use crate::scan::spec::{ScanSpec, query_of_plan};
+use crate::scan::unit::{Sink, UnitRunner};
 
 fn properties(n_partitions: usize) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
@@ -135,28 +137,42 @@ impl ExecutionPlan for MetricsScanExec {
         let n_partitions = self.spec.scan.n_partitions.max(1) as usize;
         let budget = budget(&run, n_partitions);
         let scan = Arc::new(self.spec.scan.clone());
-        let units = scan.units_of(partition);
-        let mut runner =
-            UnitRunner::new(scan, Arc::clone(&self.program), runtime, run).map_err(external)?;
+        let runner = UnitRunner::new(Arc::clone(&scan), Arc::clone(&self.program), runtime, run)
+            .map_err(external)?;
         if let Some(selection) = &self.selection {
             let selection = Arc::clone(selection);
-            let mut comparer = Comparer::new(&self.observed, selection, axis, budget);
+            let comparer = Comparer::new(&self.observed, selection, axis, budget);
             return Ok(when_done(async move {
-                for (_, unit) in units {
-                    runner.run(unit, &mut comparer).await?;
-                }
-                Ok(comparer.finish())
+                Ok(observe(&scan, partition, &runner, comparer).await?.finish())
             }));
         }
         let n_exemplars = self.spec.observe.n_exemplars as usize;
-        let mut observer = Observer::new(Arc::clone(&self.observed), axis, n_exemplars, budget);
-        Ok(when_done(async move {
-            for (_, unit) in units {
-                runner.run(unit, &mut observer).await?;
-            }
-            Ok(observer.finish())
-        }))
+        let observer = Observer::new(Arc::clone(&self.observed), axis, n_exemplars, budget);
+        Ok(when_done(
+            async move { Ok(observe(&scan, partition, &runner, observer).await?.finish()) },
+        ))
     }
+}
+
+/// Hands what the units of a partition leave to a sink.
+async fn observe<S: Sink>(
+    scan: &ScanSpec,
+    partition: usize,
+    runner: &UnitRunner,
+    sink: S,
+) -> crate::error::Result<S> {
+    let sink = Mutex::new(sink);
+    run_chains(scan, partition, |chain| {
+        let (mut runner, mut sink) = (runner.another(), &sink);
+        async move {
+            for (_, unit) in chain {
+                runner.run(unit, &mut sink).await?;
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    Ok(sink.into_inner())
 }
 
 /// One part in so many of the memory is for what partitions hold, another for what they are merged

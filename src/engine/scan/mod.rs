@@ -1,5 +1,6 @@
 //! From selected blocks to work units, and the operator that scans and evaluates them.
 
+pub(crate) mod chains;
 pub(crate) mod exec;
 pub(crate) mod spec;
 pub(crate) mod unit;

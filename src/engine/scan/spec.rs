@@ -59,6 +59,10 @@ pub(crate) struct ScanSpec {
     /// Where the page before ended, if this is not the first.
     #[prost(message, optional, tag = "15")]
     pub(crate) after: Option<After>,
+    /// Chains of units that a partition may have under way at a time, so that what one waits for
+    /// does not keep the others waiting.
+    #[prost(uint32, tag = "16")]
+    pub(crate) n_readers: u32,
 }
 
 /// The place in the order of a query behind which a page begins.
@@ -96,7 +100,7 @@ pub(crate) struct BlockRef {
     pub(crate) scanned: bool,
 }
 
-/// Trace rows of one row group.
+/// Trace rows of one row group, or all of a block that was not opened when the plan was made.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub(crate) struct WorkUnit {
     /// Index into the blocks.
@@ -110,8 +114,21 @@ pub(crate) struct WorkUnit {
     pub(crate) end_row: u32,
 }
 
-/// Version of [`ScanSpec`] written and read. 2: pages, and queries that order their traces.
-pub(crate) const FORMAT: u32 = 2;
+/// Version of [`ScanSpec`] written and read. 2: pages, and queries that order their traces. 3: blocks
+/// that are opened when their turn comes, several readers in a partition.
+pub(crate) const FORMAT: u32 = 3;
+
+impl WorkUnit {
+    /// A block as a whole. It is cut where it is opened.
+    pub(crate) fn whole(block: u32) -> Self {
+        Self { block, row_group: 0, first_row: 0, end_row: 0 }
+    }
+
+    /// No unit of a row group is without rows.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.end_row == 0
+    }
+}
 
 /// Small units at the start of a search that may stop early: dealt out one by one.
 const SMALL_UNITS: usize = 8;

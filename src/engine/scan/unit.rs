@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::Mutex;
 use traceql_blocks::bucket::Block;
 use traceql_blocks::model::{Trace, TraceId};
 use traceql_blocks::read::batch::TraceData;
@@ -18,6 +19,7 @@ use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::Column;
 
 use super::spec::{ScanSpec, WorkUnit};
+use super::units;
 use crate::error::{Error, Result};
 use crate::evaluate::compile::{BoolNode, Program, SpansetNode, StageNode, TestKind, VerdictNode};
 use crate::evaluate::field::Batch;
@@ -32,19 +34,39 @@ pub(crate) trait Sink: Send {
     /// Columns it reads of many candidate traces, beyond those that evaluation reads.
     fn columns(&self) -> Vec<Column>;
 
+    /// True if it takes no more of this unit.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Takes what is left of a batch. After a fault it is asked again with the same traces, so it
     /// changes nothing before everything it reads is there.
     fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop>;
 }
 
-/// Runs the units of one partition, one after the other.
+/// One sink for all readers of a partition.
+impl<S: Sink> Sink for &Mutex<S> {
+    fn columns(&self) -> Vec<Column> {
+        self.lock().columns()
+    }
+
+    fn is_full(&self) -> bool {
+        self.lock().is_full()
+    }
+
+    fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop> {
+        self.lock().take(batch, flow)
+    }
+}
+
+/// Runs units of one partition, one after the other.
 pub(crate) struct UnitRunner {
     spec: Arc<ScanSpec>,
     program: Arc<Program>,
     runtime: Arc<Runtime>,
     run: Arc<QueryRun>,
     context: ReadContext,
-    blocks: Vec<Block>,
+    blocks: Arc<[Block]>,
     /// The window of the last unit, whose pages and dictionaries serve the next one.
     window: Option<(u32, Window)>,
 }
@@ -67,12 +89,24 @@ impl UnitRunner {
             stops_early: spec.ordered,
             memory: MemoryLimit {
                 bytes: run.memory_limit_bytes as u64,
-                readers: u64::from(spec.n_partitions),
+                readers: u64::from(spec.n_partitions) * u64::from(spec.n_readers.max(1)),
             },
         };
-        let blocks =
-            spec.blocks.iter().map(|block| block.open(&runtime)).collect::<Result<Vec<_>>>()?;
+        let blocks = spec.blocks.iter().map(|block| block.open(&runtime)).collect::<Result<_>>()?;
         Ok(Self { spec, program, runtime, run, context, blocks, window: None })
+    }
+
+    /// Another one for the same scan.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            spec: Arc::clone(&self.spec),
+            program: Arc::clone(&self.program),
+            runtime: Arc::clone(&self.runtime),
+            run: Arc::clone(&self.run),
+            context: self.context.clone(),
+            blocks: Arc::clone(&self.blocks),
+            window: None,
+        }
     }
 
     /// Evaluates a unit and hands what is left to a sink: first the traces that lie in several
@@ -85,8 +119,15 @@ impl UnitRunner {
         }
         if self.spec.memory_source.is_some() {
             self.run_memory(unit, sink)?;
+        } else if unit.is_whole() {
+            for part in self.cut(unit.block).await? {
+                if self.run.is_stopped() || sink.is_full() {
+                    break;
+                }
+                self.run_rows(part, sink).await?;
+            }
         } else {
-            self.run_block(unit, sink).await?;
+            self.run_rows(unit, sink).await?;
         }
         self.run.unit_done();
         Ok(())
@@ -122,7 +163,15 @@ impl UnitRunner {
         }
     }
 
-    async fn run_block(&mut self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
+    /// The units of a block that was not opened when the plan was made.
+    async fn cut(&self, block: u32) -> Result<Vec<WorkUnit>> {
+        let open = OpenBlock::open(&self.blocks[block as usize], &self.context).await?;
+        let MemoryLimit { bytes, readers } = self.context.memory;
+        let unit_spans = units::spans_within(bytes, readers);
+        Ok(units::cut(&[(block, Some(open))], false, unit_spans))
+    }
+
+    async fn run_rows(&mut self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
         let block = self.blocks[unit.block as usize].clone();
         let open = OpenBlock::open(&block, &self.context).await?;
         let rows = unit.first_row..unit.end_row;

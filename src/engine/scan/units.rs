@@ -19,21 +19,25 @@ const UNIT_SPANS: u64 = 24 << 10;
 /// What decoding a span takes at worst: generic attributes with all their levels and codes.
 const SPAN_BYTES: u64 = 2 << 10;
 
-/// Spans a unit may hold when so many partitions share so much memory.
-pub(crate) fn spans_within(memory_bytes: usize, threads: usize) -> u64 {
-    (memory_bytes as u64 / SPAN_BYTES / threads.max(1) as u64).clamp(256, UNIT_SPANS)
+/// Spans a unit may hold when so many readers share so much memory.
+pub(crate) fn spans_within(memory_bytes: u64, n_readers: u64) -> u64 {
+    (memory_bytes / SPAN_BYTES / n_readers.max(1)).clamp(256, UNIT_SPANS)
 }
 
-/// Units of opened blocks, in block and row order. With `early_stop` they start small, so that the
-/// first results need few pages.
+/// Units of blocks, in block and row order; a block that is not open is one. With `early_stop` they
+/// start small, so that the first results need few pages.
 pub(crate) fn cut(
-    blocks: &[(u32, Arc<OpenBlock>)],
+    blocks: &[(u32, Option<Arc<OpenBlock>>)],
     early_stop: bool,
     unit_spans: u64,
 ) -> Vec<WorkUnit> {
     let mut units = Vec::new();
     let mut size = if early_stop { FIRST_ROWS } else { MAX_ROWS };
     for (number, block) in blocks {
+        let Some(block) = block else {
+            units.push(WorkUnit::whole(*number));
+            continue;
+        };
         for row_group in 0..block.n_row_groups() {
             let n_rows = block.n_rows(row_group);
             let spans_per_row = n_spans(block, row_group) / u64::from(n_rows.max(1)) + 1;

@@ -99,6 +99,10 @@ impl Sink for ResultSink {
         Vec::new()
     }
 
+    fn is_full(&self) -> bool {
+        self.top.is_none() && self.limit.is_some_and(|limit| self.found.len() >= limit)
+    }
+
     fn take(&mut self, batch: &Batch<'_>, flow: &Flow) -> Result<(), Stop> {
         if self.top.is_some() {
             return self.take_ordered(batch, flow);

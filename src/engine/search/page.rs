@@ -46,7 +46,7 @@ pub(crate) fn begin(spec: &mut ScanSpec, selection: &Selection, after: Position)
         }
         Selection::Blocks(selected) => {
             let is_named = |block: &[u8; 16], at: usize| {
-                selected[at].block.meta.block_id.as_bytes() == block && selected[at].open.is_some()
+                selected[at].block.meta.block_id.as_bytes() == block && selected[at].scanned
             };
             let Some(at) = (0..selected.len()).find(|at| is_named(&block, *at)) else {
                 return Err(gone());

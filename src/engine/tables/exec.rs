@@ -12,10 +12,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use parking_lot::Mutex;
 
 use super::columns::{TableColumn, TableKind, schema_of};
 use super::rows::TableSink;
 use crate::evaluate::compile::Program;
+use crate::scan::chains::run_chains;
 use crate::scan::exec::{extensions, external, streaming};
 use crate::scan::spec::ScanSpec;
 use crate::scan::unit::UnitRunner;
@@ -123,17 +125,17 @@ impl ExecutionPlan for TableScanExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let (runtime, run) = extensions(&context)?;
-        let mut runner =
+        let runner =
             UnitRunner::new(Arc::clone(&self.spec), Arc::clone(&self.program), runtime, run)
                 .map_err(external)?;
-        let mut sink = TableSink::new(
+        let sink = Mutex::new(TableSink::new(
             self.kind,
             Arc::clone(&self.columns),
             Arc::clone(&self.schema),
             self.program.conditions.is_empty(),
             self.limit,
-        );
-        let units = self.spec.units_of(partition);
+        ));
+        let spec = Arc::clone(&self.spec);
         let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         // A task of its own: partitions share pages, and one that nobody polls must not keep others
         // waiting for a page it has promised.
@@ -141,19 +143,28 @@ impl ExecutionPlan for TableScanExec {
             RecordBatchReceiverStream::builder(Arc::clone(&self.schema), BATCHES_AHEAD);
         let batches = stream.tx();
         stream.spawn(async move {
-            for (_, unit) in units {
-                if sink.is_full() {
-                    break;
-                }
-                runner.run(unit, &mut sink).await.map_err(external)?;
-                for batch in sink.drain() {
-                    rows.add(batch.num_rows());
-                    if batches.send(Ok(batch)).await.is_err() {
-                        return Ok(());
+            let (sink, rows, batches) = (&sink, &rows, &batches);
+            run_chains(&spec, partition, |chain| {
+                let (mut runner, mut sink) = (runner.another(), sink);
+                async move {
+                    for (_, unit) in chain {
+                        if sink.lock().is_full() {
+                            break;
+                        }
+                        runner.run(unit, &mut sink).await?;
+                        let drained = sink.lock().drain();
+                        for batch in drained {
+                            rows.add(batch.num_rows());
+                            if batches.send(Ok(batch)).await.is_err() {
+                                return Ok(());
+                            }
+                        }
                     }
+                    Ok(())
                 }
-            }
-            Ok(())
+            })
+            .await
+            .map_err(external)
         });
         Ok(stream.build())
     }

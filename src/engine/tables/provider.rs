@@ -26,7 +26,7 @@ use crate::query;
 use crate::runtime::{QueryRun, Runtime};
 use crate::scan::exec::external;
 use crate::scan::spec::WorkUnit;
-use crate::select::{Selected, Selecting, Selection, select, select_lazily};
+use crate::select::{Opens, Selected, Selecting, Selection, select};
 
 /// Times of a block are kept in seconds, rounded down.
 const SECOND: u64 = 1_000_000_000;
@@ -111,7 +111,7 @@ impl TraceTable {
             ..options.clone()
         };
         let Selecting { selection, stats, warnings, skipped } =
-            select(runtime, run, source, tenants, &options).await?;
+            select(runtime, run, source, tenants, &options, Opens::All).await?;
         let mut spec = query::scan(&selection, &query, &options, limit.is_some());
         // What was asked for on the command line chooses traces, as it does for every query; a
         // condition on starts spares work and is tested again.
@@ -210,7 +210,7 @@ impl BlocksTable {
     async fn batch(&self) -> Result<RecordBatch> {
         let Asked { runtime, run, source, tenants, options, .. } = &*self.asked;
         let selecting =
-            select_lazily(runtime, run, source, tenants, options).await.map_err(external)?;
+            select(runtime, run, source, tenants, options, Opens::None).await.map_err(external)?;
         let Selecting { selection, stats, warnings, skipped } = selecting;
         self.asked.note(&stats, warnings, skipped, 0);
         let selected = match selection {
