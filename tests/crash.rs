@@ -4,68 +4,25 @@
 //!
 //! `TRACEQL_KILLS=100` kills more often than the ordinary suite does.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::ingesting::{Folders, Ingesting, name, request};
+use crate::support::ingesting::Folders;
+use crate::support::sending::{SHORT, Sent, TENANT};
 
-const TENANT: &str = "single-tenant";
 /// Kills of the ordinary suite.
 const KILLS: u64 = 10;
 /// Senders at work at a time.
 const SENDERS: u64 = 3;
-/// Traces are cut and flushed many times a second, so that kills come into all of it.
-const SHORT: [&str; 6] = ["--trace-idle", "20ms", "--trace-age", "100ms", "--block-age", "30ms"];
 
-/// What senders know.
-#[derive(Debug, Default)]
-struct Sent {
-    next: AtomicU64,
-    acknowledged: Mutex<BTreeSet<String>>,
-}
-
-impl Sent {
-    /// Sends a request of new spans, some of traces that others send too; `false` if the server is
-    /// gone.
-    fn send(&self, to: &Ingesting) -> bool {
-        let first = self.next.fetch_add(3, Ordering::Relaxed);
-        let spans: Vec<(u64, u64)> = (first..first + 3).map(|span| (span / 7, span)).collect();
-        match to.send(None, &request(&spans)) {
-            Some((200, _)) => {
-                let names = spans.iter().map(|(_, span)| name(*span));
-                self.acknowledged.lock().expect("no sender panics").extend(names);
-                true
-            }
-            Some((503 | 429, _)) => true,
-            Some((status, body)) => panic!("{status} {body}"),
-            None => false,
-        }
-    }
-
-    /// Everything is there once, live and then in blocks.
-    fn check(&self, folders: &Folders, when: &str) {
-        let mut ingesting = folders.start(&[]);
-        let found = ingesting.found(TENANT);
-        let acknowledged = self.acknowledged.lock().expect("no sender panics");
-        let lost: Vec<_> =
-            acknowledged.iter().filter(|name| !found.contains_key(name.as_str())).collect();
-        assert!(lost.is_empty(), "{when}: lost {lost:?}");
-        let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
-        assert!(doubled.is_empty(), "{when}: doubled {doubled:?}");
-        assert!(ingesting.server.terminate().success(), "{when}");
-        let stored = folders.stored(TENANT);
-        assert!(folders.segments().is_empty(), "{when}");
-        assert_eq!(stored, found, "{when}");
-    }
+/// How often the ordinary suite kills, or whoever runs it wants to.
+fn kills() -> u64 {
+    let setting = std::env::vars().find(|(name, _)| name == "TRACEQL_KILLS");
+    setting.map_or(KILLS, |(_, kills)| kills.parse().expect("a number"))
 }
 
 #[test]
 fn kills_at_random_moments_lose_nothing_and_double_nothing() {
-    let setting = std::env::vars().find(|(name, _)| name == "TRACEQL_KILLS");
-    let kills = setting.map_or(KILLS, |(_, kills)| kills.parse().expect("a number"));
-    let (folders, sent) = (Folders::new(), Sent::default());
+    let (kills, folders, sent) = (kills(), Folders::new(), Sent::default());
     for kill in 0..kills {
         let ingesting = folders.start_at_once(&SHORT);
         // Spread over the first half second, the replay of what the last kill has left included.
@@ -82,7 +39,7 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
         }
     }
     sent.check(&folders, "at the end");
-    let n = sent.acknowledged.lock().unwrap().len();
+    let n = sent.count();
     assert!(n > 30 * usize::try_from(kills).unwrap() / 10, "{n} spans are too few to tell");
 }
 
@@ -125,7 +82,7 @@ fn a_torn_log_costs_nothing_that_was_acknowledged() {
 
     // Damage in the middle is told, what is behind it is kept, and so is the file.
     let ingesting = folders.start(&[]);
-    sent.acknowledged.lock().unwrap().clear();
+    sent.forget();
     for _ in 0..5 {
         assert!(sent.send(&ingesting));
     }
@@ -137,8 +94,7 @@ fn a_torn_log_costs_nothing_that_was_acknowledged() {
     std::fs::write(&path, &bytes).unwrap();
     let mut ingesting = folders.start(&[]);
     let found = ingesting.found(TENANT);
-    let kept = sent.acknowledged.lock().unwrap();
-    assert_eq!(kept.iter().filter(|name| found.contains_key(name.as_str())).count(), 12);
+    assert_eq!((sent.count(), sent.lost(&found).len()), (15, 3));
     assert!(ingesting.server.terminate().success());
     let mut said = String::new();
     std::io::Read::read_to_string(&mut ingesting.server.stderr, &mut said).unwrap();

@@ -5,11 +5,16 @@ mod answers;
 mod capture;
 mod checks;
 mod cli;
+#[cfg(target_os = "linux")]
+mod clocks;
 mod compact;
+mod compact_kills;
 mod config;
 mod convert;
 mod crash;
 mod diff;
+#[cfg(target_os = "linux")]
+mod disk;
 mod evaluator;
 mod explain;
 mod export;
@@ -26,6 +31,7 @@ mod metrics_examples;
 mod metrics_oracle;
 mod observed;
 mod oracle;
+mod outage;
 mod pages;
 mod readme;
 mod remote;

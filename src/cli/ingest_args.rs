@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args;
 use traceql_blocks::bucket::destination::Destination;
+use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::store::SourceOptions;
 use traceql_blocks::bucket::url::SourceUrl;
 use traceql_blocks::write::block::BlockSettings;
@@ -14,7 +15,9 @@ use traceql_server::{CutSettings, IngestLimits, IngestOptions, Step};
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
+use crate::session::SessionOptions;
 use crate::settings;
+use crate::write_args::BlockFormat;
 
 const INGEST: &str = "Taking traces in";
 const INGEST_LIMITS: &str = "Limits of what is taken in (0: none)";
@@ -43,6 +46,9 @@ pub(crate) struct IngestArgs {
     /// Cut traces become a block when they have this many bytes [default: 50MB]
     #[arg(help_heading = INGEST, long, value_name = "SIZE", hide_short_help = true)]
     pub(crate) block_size: Option<String>,
+    /// Format of the blocks that are written
+    #[arg(help_heading = INGEST, long, value_enum, default_value = "vparquet5", value_name = "FORMAT", hide_short_help = true)]
+    pub(crate) block_format: BlockFormat,
     /// Bytes a tenant may send in a second [default: 30MB]
     #[arg(help_heading = INGEST_LIMITS, long, value_name = "SIZE", hide_short_help = true)]
     pub(crate) ingest_rate: Option<String>,
@@ -92,6 +98,32 @@ impl IngestArgs {
         Ok(())
     }
 
+    /// Opens the source. A bucket that cannot be reached keeps no server from taking traces in: they
+    /// wait in the log until it can be, and until then queries say that it cannot.
+    ///
+    /// # Errors
+    /// What else is wrong with the source.
+    pub(crate) async fn open_source(
+        &self,
+        session: &SessionOptions,
+        url: &str,
+        stores: &SourceOptions,
+        log: fn(&str),
+    ) -> Result<Source> {
+        let is_remote = matches!(SourceUrl::parse(url, None), Ok(SourceUrl::Remote(_)));
+        if !self.is_wanted() || !is_remote {
+            return session.open_source().await;
+        }
+        match Source::open(url, stores).await {
+            Err(error @ traceql_blocks::Error::Unreachable { .. }) => {
+                log(&format!("{error}; what is received waits until it can be reached"));
+                Ok(Destination::open(url, stores).await?.source())
+            }
+            Ok(source) => Ok(source),
+            Err(_) => session.open_source().await,
+        }
+    }
+
     /// What the server is to do; `None` if nothing is taken in.
     ///
     /// # Errors
@@ -133,7 +165,7 @@ impl IngestArgs {
             wal: wal.clone(),
             segment_bytes: 64 << 20,
             destination: Destination::open(source, stores).await?,
-            block: BlockSettings::default(),
+            block: BlockSettings::new(self.block_format.version()),
             new_block_id: Uuid::new_v4,
             limits: IngestLimits {
                 rate_bytes: bytes("ingest-rate", &self.ingest_rate, limits.rate_bytes)?,

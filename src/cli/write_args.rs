@@ -2,6 +2,7 @@
 //! acted on.
 
 use clap::{Args, ValueEnum};
+use traceql_blocks::bucket::meta::FormatVersion;
 
 use crate::args::{OutputArgs, QueryText, RunArgs, SourceArgs, TimeArgs};
 
@@ -104,4 +105,14 @@ pub(crate) enum BlockFormat {
     Vparquet5,
     /// The format before it
     Vparquet4,
+}
+
+impl BlockFormat {
+    /// As blocks say it.
+    pub(crate) fn version(self) -> FormatVersion {
+        match self {
+            Self::Vparquet5 => FormatVersion::VParquet5,
+            Self::Vparquet4 => FormatVersion::VParquet4,
+        }
+    }
 }

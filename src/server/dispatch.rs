@@ -125,7 +125,7 @@ impl Server {
                 }
             }
             Some((Endpoint::Echo, _)) => Reply::text(StatusCode::OK, "echo\n"),
-            Some((Endpoint::Ready, _)) => Reply::text(StatusCode::OK, "ready\n"),
+            Some((Endpoint::Ready, _)) => self.ready(),
             Some((Endpoint::BuildInfo, _)) => build_info(),
             Some((Endpoint::Flush, _)) => self.flush().await,
             Some((Endpoint::Metrics, _)) => self.metrics(),
@@ -144,6 +144,12 @@ impl Server {
     /// Why no query can be answered yet.
     fn not_ready(&self) -> Option<&'static str> {
         self.context.live.as_ref()?.not_ready()
+    }
+
+    /// Ready, and what goes wrong all the same.
+    fn ready(&self) -> Reply {
+        let trouble = self.context.live.as_ref().map(|live| live.trouble()).unwrap_or_default();
+        Reply::text(StatusCode::OK, format!("ready\n{trouble}"))
     }
 
     /// Flushes everything that was received, and answers when it is in blocks.
@@ -172,6 +178,9 @@ impl Server {
             blocklists: self.context.source.kept_counts(),
         };
         let mut page = self.telemetry.page(&state);
+        if let Some(live) = &self.context.live {
+            page.push_str(&live.exposition());
+        }
         if let Some(generator) = &self.generator {
             page.push_str(&generator.expose_own());
         }

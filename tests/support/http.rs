@@ -44,10 +44,16 @@ impl Server {
 
     /// With these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_traceql"))
+        let mut command = Command::new(super::binary::TRACEQL);
+        command.env_clear();
+        Self::start_as(command, arguments)
+    }
+
+    /// By a command that becomes the binary: what comes before it has made its surroundings.
+    pub(crate) fn start_as(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
-            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

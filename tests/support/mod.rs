@@ -6,6 +6,8 @@ pub(crate) mod asking;
 pub(crate) mod binary;
 pub(crate) mod data_set;
 pub(crate) mod evaluate;
+#[cfg(target_os = "linux")]
+pub(crate) mod faketime;
 pub(crate) mod files;
 pub(crate) mod generate;
 pub(crate) mod golden;
@@ -17,6 +19,7 @@ pub(crate) mod metrics_cases;
 pub(crate) mod mutate;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
 pub(crate) mod proxy;
+pub(crate) mod sending;
 pub(crate) mod series;
 #[expect(unreachable_pub, reason = "it is shared with the tests of src/blocks")]
 pub(crate) mod servers;

@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -17,8 +17,14 @@ use std::{
 pub enum Fault {
     /// Nothing.
     None,
-    /// The connection ends before an answer.
+    /// The connection ends before an answer, and nothing was done.
     Reset,
+    /// What was asked for is done, and the connection ends instead of the answer.
+    LoseAnswer,
+    /// Nothing happens until the plan changes: whoever asked can be killed meanwhile.
+    Hold,
+    /// What was asked for is done, and nothing more happens until the plan changes.
+    HoldAnswer,
     /// The answer's body ends early, after so many bytes.
     CutBody(usize),
     /// The answer is so many bytes long and says so: less than was asked for.
@@ -43,6 +49,10 @@ struct Shared {
     plan: Mutex<Plan>,
     requests: Mutex<Vec<String>>,
     stopped: AtomicBool,
+    /// Requests that are held.
+    held: AtomicUsize,
+    /// Plans so far.
+    plans: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -70,6 +80,8 @@ impl Proxy {
             plan: Mutex::new(Plan { next: VecDeque::new(), otherwise: Fault::None, always: None }),
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            plans: AtomicUsize::new(0),
         });
         let of_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -87,17 +99,26 @@ impl Proxy {
 
     /// What befalls the next requests, in order, and then `otherwise` all that follow.
     pub fn plan(&self, next: impl IntoIterator<Item = Fault>, otherwise: Fault) {
-        *self.shared.plan.lock().expect("no thread panics with it") =
-            Plan { next: next.into_iter().collect(), otherwise, always: None };
+        self.set(Plan { next: next.into_iter().collect(), otherwise, always: None });
     }
 
     /// What befalls every request whose path contains `part`, and no other.
     pub fn plan_for(&self, part: &str, fault: Fault) {
-        *self.shared.plan.lock().expect("no thread panics with it") = Plan {
+        self.set(Plan {
             next: VecDeque::new(),
             otherwise: Fault::None,
             always: Some((part.to_owned(), fault)),
-        };
+        });
+    }
+
+    fn set(&self, plan: Plan) {
+        *self.shared.plan.lock().expect("no thread panics with it") = plan;
+        self.shared.plans.fetch_add(1, Relaxed);
+    }
+
+    /// How many requests are held at present.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Relaxed)
     }
 
     /// The requests since the last call: method, path, and the range if one was asked for.
@@ -107,6 +128,15 @@ impl Proxy {
 }
 
 impl Shared {
+    /// Waits until there is another plan.
+    fn hold(&self, n_plans: usize) {
+        self.held.fetch_add(1, Relaxed);
+        while self.plans.load(Relaxed) == n_plans && !self.stopped.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.held.fetch_sub(1, Relaxed);
+    }
+
     /// Serves one request of a connection and closes it.
     fn serve(&self, client: TcpStream) -> std::io::Result<()> {
         let mut from_client = BufReader::new(client.try_clone()?);
@@ -134,6 +164,7 @@ impl Shared {
         }
         let mut body = vec![0; body_bytes];
         from_client.read_exact(&mut body)?;
+        let n_plans = self.plans.load(Relaxed);
         let fault = {
             let mut plan = self.plan.lock().expect("no thread panics with it");
             match &plan.always {
@@ -145,6 +176,10 @@ impl Shared {
         let mut client = client;
         match fault {
             Fault::Reset => return client.shutdown(Shutdown::Both),
+            Fault::Hold => {
+                self.hold(n_plans);
+                return client.shutdown(Shutdown::Both);
+            }
             Fault::Status(status) => {
                 write!(
                     client,
@@ -153,12 +188,23 @@ impl Shared {
                 return client.shutdown(Shutdown::Both);
             }
             Fault::Delay(by) => std::thread::sleep(by),
-            Fault::None | Fault::CutBody(_) | Fault::Shorten(_) => {}
+            Fault::None
+            | Fault::LoseAnswer
+            | Fault::HoldAnswer
+            | Fault::CutBody(_)
+            | Fault::Shorten(_) => {}
         }
         let mut server = TcpStream::connect(&self.upstream)?;
         server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
         server.write_all(&body)?;
         let mut from_server = BufReader::new(server);
+        if matches!(fault, Fault::LoseAnswer | Fault::HoldAnswer) {
+            std::io::copy(&mut from_server, &mut std::io::sink())?;
+            if matches!(fault, Fault::HoldAnswer) {
+                self.hold(n_plans);
+            }
+            return client.shutdown(Shutdown::Both);
+        }
         loop {
             let mut line = String::new();
             from_server.read_line(&mut line)?;

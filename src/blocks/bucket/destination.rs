@@ -7,6 +7,7 @@ use object_store::path::Path;
 
 use super::{
     Block, path,
+    source::Source,
     store::{OpenStore, SourceOptions},
     tenant::TenantId,
     url::{Scheme, SourceUrl},
@@ -83,6 +84,12 @@ impl Destination {
     #[must_use]
     pub fn store(&self) -> &OpenStore {
         &self.store
+    }
+
+    /// The same as a source of what is written there, without a look at it.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::of_store(&self.name, self.store.clone(), self.root.clone())
     }
 
     /// The folder of a tenant.

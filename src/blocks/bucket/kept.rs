@@ -166,10 +166,13 @@ impl KeptBlocklists {
         self.with_added(tenant, options, kept.within(options))
     }
 
-    /// Adds a block that has just been written.
+    /// Adds a block that has just been written, if it was not before.
     pub(super) fn add(&self, tenant: &TenantId, block: Block) {
         let added = Added { block, refreshes: 0 };
-        self.added.lock().entry(tenant.clone()).or_default().push(added);
+        let mut all = self.added.lock();
+        let of_tenant = all.entry(tenant.clone()).or_default();
+        of_tenant.retain(|known| known.block.meta.block_id != added.block.meta.block_id);
+        of_tenant.push(added);
     }
 
     /// A list with the blocks that it does not have yet.
@@ -404,7 +407,8 @@ mod tests {
     async fn an_added_block_is_listed_until_a_list_has_it_and_then_as_lists_say() {
         let lists = KeptBlocklists::default();
         lists.add(&TenantId::single(), block(2));
-        assert_eq!(ids(&lists, Err(missing())).await, [2], "a tenant's first block");
+        lists.add(&TenantId::single(), block(2));
+        assert_eq!(ids(&lists, Err(missing())).await, [2], "a tenant's first block, once");
         let refresh = async |blocks: &'static [u8]| {
             lists.refresh(None, |_, _| async { Ok(listing(blocks)) }).await
         };

@@ -11,8 +11,9 @@ use std::time::Duration;
 use object_store::path::Path;
 use uuid::Uuid;
 
+use super::clock::{Doubt, Uptime, Watch, against_store};
 use super::job::{Halt, Work};
-use super::lease::{Claim, Lease};
+use super::lease::{Claim, Lease, Seen};
 use super::place::{KnownMetas, Survey, TenantPlace};
 use super::plan::{CompactionJob, CompactionPlan, LeftOut, LiveBlock, before, plan_compaction};
 use super::retention::{deletable, expired};
@@ -59,6 +60,10 @@ pub struct Compactor {
     known: BTreeMap<TenantId, KnownMetas>,
     /// When a job over these blocks failed, unix nanoseconds.
     failed: BTreeMap<Vec<Uuid>, i64>,
+    /// The record of whoever holds a tenant's lease, and the uptime at which it was first seen.
+    theirs: BTreeMap<TenantId, (u64, Duration)>,
+    watch: Watch,
+    uptime: Uptime,
 }
 
 /// What there is to do for a tenant.
@@ -104,6 +109,8 @@ pub struct TenantReport {
     pub deleted: Vec<Deletion>,
     /// Remains of blocks that somebody had begun and never finished, which were removed.
     pub remains: Vec<Deletion>,
+    /// Why the clock was not believed, and nothing given up or deleted for its age.
+    pub doubt: Option<Doubt>,
     /// What went wrong with the tenant's index, or with giving the lease back.
     pub trouble: Vec<Error>,
 }
@@ -192,6 +199,7 @@ impl Compactor {
         }
         let holder = (surroundings.new_id)();
         let (known, failed) = (BTreeMap::new(), BTreeMap::new());
+        let watch = Watch::new((surroundings.now)(), Duration::ZERO);
         Ok(Self {
             source,
             store,
@@ -203,7 +211,21 @@ impl Compactor {
             holder,
             known,
             failed,
+            theirs: BTreeMap::new(),
+            watch,
+            uptime: Uptime::new(),
         })
+    }
+
+    /// With another clock that nobody sets.
+    #[cfg(test)]
+    pub(super) fn with_uptime(
+        mut self,
+        uptime: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        self.uptime = Uptime(Arc::new(uptime));
+        self.watch = Watch::new(self.now(), self.uptime.now());
+        self
     }
 
     /// The tenants there are.
@@ -240,18 +262,29 @@ impl Compactor {
         }
         let mut lease = None;
         if self.exclusion == Exclusion::Lease {
-            match Lease::claim(&place, self.holder, self.now()).await? {
-                Claim::Theirs { until_unix_nanos } => {
+            match Lease::claim(&place, self.holder, self.now(), self.seen(tenant)).await? {
+                Claim::Theirs { until_unix_nanos, number } => {
+                    self.note_theirs(tenant, number);
                     report.held_until = Some(until_unix_nanos);
                     return Ok(report);
                 }
                 Claim::Ours(ours) => lease = Some(ours),
             }
         }
+        self.theirs.remove(tenant);
+        let now = self.now();
+        let jumped = self.watch.look(now, self.uptime.now());
+        report.doubt = jumped.or_else(|| {
+            lease.as_ref().and_then(|lease| against_store(now, lease.store_unix_nanos()))
+        });
         // What another compactor did until now is not done again.
         match self.take_over(&place, lease.as_mut(), &mut report).await {
             Ok(survey) => {
                 report.plan = self.plan_of(tenant, survey.clone());
+                if report.doubt.is_some() {
+                    report.plan.expired.clear();
+                    report.plan.deletable.clear();
+                }
                 self.carry_out(&place, &survey, lease.as_mut(), &mut report).await;
                 self.note_failures(&report);
             }
@@ -297,6 +330,20 @@ impl Compactor {
                 // Whoever could say so is gone: it is as if he had.
                 _ = stop.wait_for(|stop| *stop) => return,
             }
+        }
+    }
+
+    /// What was seen of the lease of whoever holds it.
+    fn seen(&self, tenant: &TenantId) -> Option<Seen> {
+        let (number, since) = *self.theirs.get(tenant)?;
+        Some(Seen { number, unchanged: self.uptime.now().saturating_sub(since) })
+    }
+
+    fn note_theirs(&mut self, tenant: &TenantId, number: u64) {
+        let uptime = self.uptime.now();
+        let seen = self.theirs.entry(tenant.clone()).or_insert((number, uptime));
+        if seen.0 != number {
+            *seen = (number, uptime);
         }
     }
 
@@ -435,7 +482,7 @@ impl Compactor {
                 }
             }
         }
-        if let Some(lease) = lease {
+        if let (Some(lease), None) = (lease, report.doubt) {
             self.remove_remains(place, survey, lease, report).await;
         }
         if !report.deleted.is_empty() {
@@ -490,6 +537,7 @@ impl TenantReport {
             expired: Vec::new(),
             deleted: Vec::new(),
             remains: Vec::new(),
+            doubt: None,
             trouble: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! 1. the new block's id is noted in the lease: a note;
 //! 2. its objects are written, all but `meta.json`: what no reader lists, removed by way of the note;
-//! 3. that the inputs are live, the lease is ours and the file is there is looked at once more;
+//! 3. that the inputs are live, the file is there and the lease is ours is looked at once more;
 //! 4. `meta.json` is created: new block and inputs side by side;
 //! 5. the inputs are marked one after the other: the new block and some of them.
 
@@ -95,7 +95,10 @@ impl Work<'_> {
     ) -> Result<Result<WrittenBlock, Halt>> {
         let block_id = prepared.written().meta.block_id;
         let looked = match self.look(job).await {
-            Ok(None) => prepared.check_data().await.map(|()| None),
+            Ok(None) => match prepared.check_data().await {
+                Ok(()) => self.confirm().await,
+                Err(error) => Err(error),
+            },
             looked => looked,
         };
         match looked {
@@ -164,7 +167,19 @@ impl Work<'_> {
         Ok(None)
     }
 
-    /// The same, and whether the inputs are all live: if not, somebody else has replaced them, and a
+    /// Whether the lease is ours by what the store says: clocks may have been set since, and a block
+    /// that another compactor makes too is work for both.
+    async fn confirm(&mut self) -> Result<Option<Halt>> {
+        let now = (self.surroundings.now)();
+        if let Some(lease) = &mut self.lease
+            && !lease.confirm(now).await?
+        {
+            return Ok(Some(Halt::Overtaken(Overtaken::Lease)));
+        }
+        Ok(None)
+    }
+
+    /// Whether there is still reason to go on, and whether the inputs are all live: if not, somebody else has replaced them, and a
     /// block of ours would bring their spans back beside his.
     async fn look(&mut self, job: &CompactionJob) -> Result<Option<Halt>> {
         for meta in &job.inputs {

@@ -10,8 +10,13 @@
 //! that differ or by a process that slept, compact the same blocks twice, and queries and the next
 //! compaction count their spans once. What the record says of blocks being written tells the next
 //! holder what a crash has left.
+//!
+//! Records say until when they hold by the clock of whoever wrote them. No clock that is wrong, or is
+//! set, keeps a tenant from being compacted: the holder also measures by a clock that nobody sets when
+//! to renew, and looks at the store before a block comes to be; and who waits takes a record that did
+//! not change for as long as a lease lasts for one whose holder is gone, whatever it says.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use object_store::PutMode;
@@ -39,7 +44,19 @@ pub(super) struct Lease {
     holder: Uuid,
     number: u64,
     until_unix_nanos: i64,
+    renewed: Instant,
+    /// When the record was written, by the store's clock.
+    store_unix_nanos: i64,
     writing: Vec<Unfinished>,
+}
+
+/// The record of another compactor, as it was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its number.
+    pub(super) number: u64,
+    /// For how long there has been no other, by a clock that nobody sets.
+    pub(super) unchanged: Duration,
 }
 
 /// What came of asking for the lease.
@@ -47,8 +64,9 @@ pub(super) struct Lease {
 pub(super) enum Claim {
     /// It is ours.
     Ours(Lease),
-    /// Another compactor has it, until then if it is not renewed (unix nanoseconds).
-    Theirs { until_unix_nanos: Option<i64> },
+    /// Another compactor has it, until then if it is not renewed (unix nanoseconds), by a record of
+    /// this number.
+    Theirs { until_unix_nanos: Option<i64>, number: u64 },
 }
 
 /// A block whose objects were being written, or whose inputs were being marked.
@@ -71,25 +89,40 @@ struct Record {
 }
 
 impl Lease {
-    /// Takes the lease if nobody has it.
+    /// Takes the lease if nobody has it. What was seen of it the last time tells whether its holder is
+    /// gone though his clock says otherwise.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a store that creates objects whether they exist or not; storage
     /// errors; a record that is none.
-    pub(super) async fn claim(place: &TenantPlace, holder: Uuid, now: i64) -> Result<Claim> {
+    pub(super) async fn claim(
+        place: &TenantPlace,
+        holder: Uuid,
+        now: i64,
+        seen: Option<Seen>,
+    ) -> Result<Claim> {
         let newest = newest(place).await?;
-        if let Some((_, record)) = &newest
-            && record.holder != holder
-            && record.until_unix_nanos > now
-        {
-            return Ok(Claim::Theirs { until_unix_nanos: Some(record.until_unix_nanos) });
+        if let Some((at, record)) = &newest {
+            let is_gone =
+                seen.is_some_and(|seen| seen.number == at.number && seen.unchanged > LEASE);
+            let until = ends(record.until_unix_nanos, at.written_unix_nanos, now);
+            if record.holder != holder && until > now && !is_gone {
+                return Ok(Claim::Theirs { until_unix_nanos: Some(until), number: at.number });
+            }
         }
         let (number, writing) =
-            newest.map_or_else(|| (0, Vec::new()), |(number, record)| (number, record.writing));
-        let mut lease =
-            Self { place: place.clone(), holder, number, until_unix_nanos: now, writing };
+            newest.map_or_else(|| (0, Vec::new()), |(at, record)| (at.number, record.writing));
+        let mut lease = Self {
+            place: place.clone(),
+            holder,
+            number,
+            until_unix_nanos: now,
+            renewed: Instant::now(),
+            store_unix_nanos: now,
+            writing,
+        };
         if !lease.renew(now).await? {
-            return Ok(Claim::Theirs { until_unix_nanos: None });
+            return Ok(Claim::Theirs { until_unix_nanos: None, number });
         }
         if lease.create(lease.number, now).await? {
             lease.release(now).await?;
@@ -108,11 +141,26 @@ impl Lease {
     /// # Errors
     /// Storage errors.
     pub(super) async fn keep(&mut self, now: i64) -> Result<bool> {
-        let half = i64::try_from(LEASE.as_nanos() / 2).unwrap_or(i64::MAX);
-        if self.until_unix_nanos.saturating_sub(now) > half {
+        let left = self.until_unix_nanos.saturating_sub(now);
+        // More than a whole lease is left if the clock was set back: others do not know of that.
+        if left > nanos(LEASE / 2) && left <= nanos(LEASE) && self.renewed.elapsed() < LEASE / 2 {
             return Ok(true);
         }
         self.renew(now).await
+    }
+
+    /// Whether the lease is ours still, by what the store says rather than by the clock; false if
+    /// somebody else has it. Makes it last.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(super) async fn confirm(&mut self, now: i64) -> Result<bool> {
+        self.renew(now).await
+    }
+
+    /// The time by the store's clock, unix nanoseconds, when the lease was renewed last.
+    pub(super) fn store_unix_nanos(&self) -> i64 {
+        self.store_unix_nanos
     }
 
     /// Notes that a block is about to be written; false if somebody else has the lease.
@@ -157,20 +205,24 @@ impl Lease {
     }
 
     async fn renew(&mut self, now: i64) -> Result<bool> {
-        let lasts = i64::try_from(LEASE.as_nanos()).unwrap_or(i64::MAX);
+        let until = now.saturating_add(nanos(LEASE));
         let (before, next) = (self.number, self.number + 1);
-        if !self.create(next, now.saturating_add(lasts)).await? {
+        let began = Instant::now();
+        if !self.create(next, until).await? {
             return Ok(false);
         }
         // Whoever was quicker may have removed that number again, and hold a higher one.
-        let numbers = numbers(&self.place).await?;
-        if numbers.iter().any(|number| *number > next) {
+        let records = records(&self.place).await?;
+        if records.iter().any(|record| record.number > next) {
             self.place.delete(&key(&self.place, next)).await?;
             return Ok(false);
         }
-        (self.number, self.until_unix_nanos) = (next, now.saturating_add(lasts));
-        for number in numbers.into_iter().filter(|number| *number <= before) {
-            self.place.delete(&key(&self.place, number)).await?;
+        (self.number, self.until_unix_nanos, self.renewed) = (next, until, began);
+        if let Some(own) = records.iter().find(|record| record.number == next) {
+            self.store_unix_nanos = own.written_unix_nanos;
+        }
+        for record in records.into_iter().filter(|record| record.number <= before) {
+            self.place.delete(&key(&self.place, record.number)).await?;
         }
         Ok(true)
     }
@@ -222,21 +274,46 @@ fn key(place: &TenantPlace, number: u64) -> Path {
     path::child(&folder(place), &format!("{number}.json"))
 }
 
-/// The numbers of the records that are there.
-async fn numbers(place: &TenantPlace) -> Result<Vec<u64>> {
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Until when a record holds. One of a time that no clock can have meant holds for as long as a lease
+/// lasts after the store wrote it.
+fn ends(until_unix_nanos: i64, written_unix_nanos: i64, now: i64) -> i64 {
+    match until_unix_nanos.saturating_sub(now) > 2 * nanos(LEASE) {
+        true => until_unix_nanos.min(written_unix_nanos.saturating_add(nanos(LEASE))),
+        false => until_unix_nanos,
+    }
+}
+
+/// A record that is there.
+#[derive(Clone, Copy, Debug)]
+struct RecordAt {
+    number: u64,
+    /// When it was written, by the store's clock.
+    written_unix_nanos: i64,
+}
+
+async fn records(place: &TenantPlace) -> Result<Vec<RecordAt>> {
     let folder = folder(place);
     let listed: Result<Vec<_>, _> = place.store.store.list(Some(&folder)).try_collect().await;
     let objects = listed.map_err(|error| {
         Error::storage("lease", path::object_url(&place.store.url, &folder), error)
     })?;
     let number = |key: &Path| key.filename()?.strip_suffix(".json")?.parse().ok();
-    Ok(objects.iter().filter_map(|object| number(&object.location)).collect())
+    let record = |object: &object_store::ObjectMeta| {
+        let written = object.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        Some(RecordAt { number: number(&object.location)?, written_unix_nanos: written })
+    };
+    Ok(objects.iter().filter_map(record).collect())
 }
 
 /// The record that holds, if there is any.
-async fn newest(place: &TenantPlace) -> Result<Option<(u64, Record)>> {
-    let Some(number) = numbers(place).await?.into_iter().max() else { return Ok(None) };
-    let key = key(place, number);
+async fn newest(place: &TenantPlace) -> Result<Option<(RecordAt, Record)>> {
+    let newest = records(place).await?.into_iter().max_by_key(|record| record.number);
+    let Some(at) = newest else { return Ok(None) };
+    let key = key(place, at.number);
     let Some(json) = place.store.at().fetch_if_any(&key, MAX_RECORD_BYTES).await? else {
         return Ok(None);
     };
@@ -248,5 +325,5 @@ async fn newest(place: &TenantPlace) -> Result<Option<(u64, Record)>> {
         let reason = format!("lease of version {}; this build knows {VERSION}", record.version);
         return Err(Error::Unsupported { key: url, reason });
     }
-    Ok(Some((number, record)))
+    Ok(Some((at, record)))
 }

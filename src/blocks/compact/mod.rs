@@ -26,9 +26,12 @@
 //! leave two blocks with the same spans; those answer once, too. Beside a Tempo that compacts the same
 //! tenant it is the same, and the more often: there should be one compactor a tenant.
 //!
+//! Nothing is deleted, and no block given up, while there is reason to doubt the clock (`clock`).
+//!
 //! An input that cannot be read fails its job as a whole, and nothing of it is marked. A trace is
 //! never cut, however large it grows; Tempo drops the parts of one above `max_bytes_per_trace`.
 
+mod clock;
 mod cycle;
 mod job;
 mod lease;
@@ -45,6 +48,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use clock::Doubt;
 pub use cycle::{
     Compactor, Deletion, Exclusion, Expiry, JobOutcome, JobReport, TenantPlan, TenantReport,
 };

@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "the helpers are shared with the tests of other packages")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in helpers too")]
 
+#[expect(dead_code, reason = "tests of the binary make more of it")]
 #[path = "../../../tests/support/proxy.rs"]
 mod proxy;
 #[path = "../../../tests/support/servers.rs"]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use traceql_blocks::bucket::meta::BlockMeta;
@@ -35,11 +35,14 @@ pub(crate) fn run(world: &World, args: &CompactArgs) -> Result<Success> {
     let settings = compact_settings(args)?;
     let interval = settings::duration("interval", args.interval.as_deref())?.unwrap_or(INTERVAL);
     let asked = settings::tenants(&args.source)?;
-    // The clock goes on in a loop; a single round has one time, as every other command.
+    // In a loop the clock is asked anew. A single round has the time at which it began and what has
+    // passed since, by which it knows when to renew its lease.
     let now = match args.once || args.dry_run {
         true => {
-            let now = i64::try_from(world.now_unix_nanos).unwrap_or(i64::MAX);
-            Arc::new(move || now) as Arc<dyn Fn() -> i64 + Send + Sync>
+            let (start, began) = (world.now_unix_nanos, Instant::now());
+            let passed = move || u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            Arc::new(move || i64::try_from(start.saturating_add(passed())).unwrap_or(i64::MAX))
+                as Arc<dyn Fn() -> i64 + Send + Sync>
         }
         false => Arc::new(clock),
     };
@@ -243,6 +246,13 @@ impl Round<'_> {
 
     fn tell(&self, report: &TenantReport) {
         self.warn(&report.plan);
+        if let Some(doubt) = report.doubt {
+            self.world.terminal.warn(&format!(
+                "tenant {}: nothing is given up or deleted for its age, as the clock may be wrong: \
+                 {doubt}",
+                report.plan.tenant
+            ));
+        }
         let Some(until) = report.held_until else { return };
         let until = until.and_then(|until| u64::try_from(until).ok());
         let until =

@@ -25,7 +25,7 @@ use crate::session::{Session, SessionOptions};
 use crate::settings::{self, World};
 use crate::supervise::Runtimes;
 use crate::units::{format_count, format_size, plural};
-use crate::write_args::{BlockFormat, ConvertArgs, NewBlockArgs};
+use crate::write_args::{ConvertArgs, NewBlockArgs};
 
 /// Bytes of dictionaries kept while blocks are read: each is read once.
 const CACHE_BYTES: usize = 16 << 20;
@@ -83,10 +83,7 @@ pub(crate) struct NewBlocks {
 impl NewBlocks {
     /// Checks the arguments.
     pub(crate) fn new(args: &NewBlockArgs) -> Result<Self> {
-        let version = match args.format {
-            BlockFormat::Vparquet5 => FormatVersion::VParquet5,
-            BlockFormat::Vparquet4 => FormatVersion::VParquet4,
-        };
+        let version = args.format.version();
         let dedicated_columns = match args.dedicated_columns.as_slice() {
             [] => None,
             [none] if none == NO_COLUMNS => Some(Vec::new()),

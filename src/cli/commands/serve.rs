@@ -49,7 +49,8 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         args.ingest.prepare(url, stores.home().as_deref())?;
     }
     let served = runtime.block_on(async {
-        let source = session.open_source().await?;
+        let log: fn(&str) = if world.terminal.quiet { |_| {} } else { log };
+        let source = args.ingest.open_source(&session, url, &stores, log).await?;
         let ingest = args.ingest.options(url, &stores).await?;
         if ingest.is_some() && *source.kind() != SourceKind::Bucket {
             return Err(Error::usage(format!("{source} is no folder of tenants"))
@@ -66,7 +67,6 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
                 }
             }
         };
-        let log: fn(&str) = if world.terminal.quiet { |_| {} } else { log };
         let options = ServeOptions {
             source,
             listen: args.listen.clone(),
@@ -95,7 +95,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             drain: DRAIN,
             clock,
             request_log: request_log(&args.serving)?,
-            log: if world.terminal.quiet { |_| {} } else { log },
+            log,
         };
         let source_name = options.source.to_string();
         let on_listening = |at: Listening| {

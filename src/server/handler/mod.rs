@@ -64,7 +64,10 @@ impl Context {
     pub(crate) async fn answer(&self, mut asked: Asked) -> Result<Reply> {
         // Until the answer is there, what it was told of stays.
         let _reading = self.live.as_ref().map(Live::reading);
-        self.leave_out_unknown(&self.source, &mut asked.tenants).await?;
+        // A trace is looked for in what is live first, which needs no bucket.
+        if !matches!(asked.query, Query::TraceV1 | Query::TraceV2) {
+            self.leave_out_unknown(&self.source, &mut asked.tenants).await?;
+        }
         let work: Answering<'_> = match asked.query {
             Query::Search => Box::pin(self.search(&asked)),
             Query::TraceV1 => Box::pin(self.trace_v1(&asked)),

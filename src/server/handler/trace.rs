@@ -1,6 +1,7 @@
 //! Trace by id, in both versions.
 
 use axum::http::StatusCode;
+use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{Trace, TraceId};
 use traceql_engine::{Outcome, QueryOptions};
 
@@ -69,19 +70,39 @@ impl Context {
                 parts.extend(live.trace(tenant, id)?);
             }
         }
-        // A tenant of whom nothing has been flushed yet is known, though not to the bucket.
-        let stored = self.source.stored();
-        let mut tenants = asked.tenants.clone();
-        self.leave_out_unknown(&stored, &mut tenants).await?;
-        let mut outcome = if stores.blocks && !tenants.is_empty() {
-            self.engine.trace(&stored, &tenants, id, &options).await?
-        } else {
-            Outcome::default()
+        let mut outcome = match stores.blocks {
+            true => match self.stored_trace(&asked.tenants, id, &options).await {
+                // What is live is shown, and that the rest is missing is said.
+                Err(failure) if !parts.is_empty() && failure.status.is_server_error() => {
+                    self.log_failure(&failure);
+                    let partial = Some(failure.text);
+                    Outcome { partial, ..Outcome::default() }
+                }
+                outcome => outcome?,
+            },
+            false => Outcome::default(),
         };
         if !parts.is_empty() {
             outcome.answer = Trace::combine(outcome.answer.take().into_iter().chain(parts));
         }
         Ok((options, outcome))
+    }
+
+    /// What of a trace lies in the bucket.
+    async fn stored_trace(
+        &self,
+        tenants: &[TenantId],
+        id: TraceId,
+        options: &QueryOptions,
+    ) -> Result<Outcome<Option<Trace>>> {
+        // A tenant of whom nothing has been flushed yet is known, though not to the bucket.
+        let stored = self.source.stored();
+        let mut tenants = tenants.to_vec();
+        self.leave_out_unknown(&stored, &mut tenants).await?;
+        match tenants.as_slice() {
+            [] => Ok(Outcome::default()),
+            tenants => Ok(self.engine.trace(&stored, tenants, id, options).await?),
+        }
     }
 }
 

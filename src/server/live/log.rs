@@ -274,5 +274,6 @@ impl Writer {
             _ => {}
         }
         self.is_failing = error.is_some();
+        live.counts.log_written(error);
     }
 }

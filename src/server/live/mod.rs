@@ -19,6 +19,7 @@
 //! does not, and is written again under the same id.
 
 mod admit;
+mod counts;
 mod flush;
 mod log;
 mod options;
@@ -59,6 +60,7 @@ pub(crate) struct Live {
     state: AtomicU8,
     thread: LogThread,
     flushing: Flushing,
+    counts: counts::Counts,
     views: view::Views,
 }
 
@@ -80,6 +82,7 @@ impl Live {
             state: AtomicU8::new(STARTING),
             thread: LogThread::default(),
             flushing: Flushing::default(),
+            counts: counts::Counts::default(),
             views: view::Views::default(),
         })
     }
@@ -169,6 +172,14 @@ impl Sink for Live {
     }
 
     async fn take(&self, received: Received) -> std::result::Result<Taken, Refused> {
+        let answer = self.admit(received).await;
+        self.counts.answered(&answer);
+        answer
+    }
+}
+
+impl Live {
+    async fn admit(&self, received: Received) -> std::result::Result<Taken, Refused> {
         if let Some(why) = self.not_ready() {
             return Err(Refused::Unavailable(why.to_owned()));
         }

@@ -83,7 +83,14 @@ pub(super) async fn compactor(
     // It would count as a word to stop.
     std::mem::forget(stop);
     let source = source(store).await;
-    Compactor::new(source, settings, Exclusion::Lease, context(), surroundings).unwrap()
+    let compactor = Compactor::new(source, settings, Exclusion::Lease, context(), surroundings);
+    compactor.unwrap().with_uptime(uptime(store))
+}
+
+/// Time passes as the store's clock says.
+fn uptime(store: &TestStore) -> impl Fn() -> Duration + use<> {
+    let store = store.clone();
+    move || Duration::from_nanos((store.now() - THEN).unsigned_abs())
 }
 
 pub(super) async fn run(store: &TestStore, tenant: &str, first_id: u128) -> TenantReport {
@@ -324,6 +331,7 @@ async fn the_loop_goes_on_until_it_is_stopped() {
     let settings = CompactSettings::default();
     let mut compactor =
         Compactor::new(source, settings, Exclusion::Lease, context(), surroundings).unwrap();
+    compactor = compactor.with_uptime(uptime(&store));
     let mut seen = Vec::new();
     compactor
         .run_until_stopped(None, Duration::from_millis(1), |tenant, report| {

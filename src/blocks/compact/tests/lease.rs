@@ -23,7 +23,7 @@ fn place(store: &TestStore) -> TenantPlace {
 }
 
 async fn claim(store: &TestStore, who: u128) -> Claim {
-    Lease::claim(&place(store), Uuid::from_u128(who), store.now()).await.unwrap()
+    Lease::claim(&place(store), Uuid::from_u128(who), store.now(), None).await.unwrap()
 }
 
 async fn ours(store: &TestStore, who: u128) -> Lease {
@@ -37,7 +37,7 @@ async fn ours(store: &TestStore, who: u128) -> Lease {
 async fn one_has_it_until_he_gives_it_back() {
     let store = TestStore::at(THEN);
     let lease = ours(&store, 1).await;
-    let Claim::Theirs { until_unix_nanos: Some(until) } = claim(&store, 2).await else {
+    let Claim::Theirs { until_unix_nanos: Some(until), .. } = claim(&store, 2).await else {
         panic!("two have it")
     };
     assert_eq!(until, THEN + i64::try_from(LEASE.as_nanos()).unwrap());
@@ -99,7 +99,7 @@ async fn what_is_being_written_is_known_to_the_next() {
 async fn a_store_that_ignores_conditions_is_found_out() {
     let store = TestStore::at(THEN);
     store.ignore_conditions();
-    let claimed = Lease::claim(&place(&store), Uuid::from_u128(1), store.now()).await;
+    let claimed = Lease::claim(&place(&store), Uuid::from_u128(1), store.now(), None).await;
     let error = claimed.unwrap_err();
     assert!(matches!(&error, Error::Unsupported { .. }), "{error}");
     assert!(error.to_string().contains("whose turn it is"), "{error}");
@@ -118,7 +118,7 @@ async fn a_record_that_is_none_is_named() {
         ),
     ] {
         store.put(&key, json.into()).await.unwrap();
-        let claimed = Lease::claim(&place(&store), Uuid::from_u128(1), store.now()).await;
+        let claimed = Lease::claim(&place(&store), Uuid::from_u128(1), store.now(), None).await;
         let error = claimed.unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
     }

@@ -1,5 +1,6 @@
 //! What the tests of this folder share: made-up metas and a fixed time.
 
+mod clock;
 mod crash;
 mod cycle;
 mod lease;

@@ -1,0 +1,206 @@
+//! `traceql compact` killed: two of them that race, at random moments, while a server that is killed
+//! too writes what they compact; and one at every request that it makes of its store. Whatever was
+//! acknowledged is answered once, always, and in the end is stored once.
+//!
+//! `TRACEQL_KILLS=100` kills more often than the ordinary suite does, and at every request rather than
+//! at some.
+
+#![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test that asked")]
+
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use traceql_blocks::bucket::store::OpenStore;
+
+use crate::split::{FIXTURES, QUERIES, TENANT as SPLIT_TENANT, answer, difference, live};
+use crate::support::asking::{Asked, everything};
+use crate::support::binary::{run, stderr, traceql};
+use crate::support::ingesting::{Folders, text};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::sending::{SHORT, Sent, TENANT};
+use crate::support::servers::{Server, s3_options};
+
+/// Kills of the ordinary suite.
+const KILLS: u64 = 10;
+
+fn kills() -> Option<u64> {
+    let setting = std::env::vars().find(|(name, _)| name == "TRACEQL_KILLS");
+    setting.map(|(_, kills)| kills.parse().expect("a number"))
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Compacts until nothing is left to do; how many live blocks there are.
+fn settle(folders: &Folders) -> usize {
+    let bucket = folders.bucket();
+    for _ in 0..20 {
+        let arguments = ["compact", "-s", text(&bucket), "--once", "--alone", "--window", "8760h"];
+        let more = ["--max-blocks", "1000", "--grace", "0", "--dry-run", "-o", "ndjson"];
+        let planned = run(&[&arguments[..], &more].concat());
+        assert!(planned.status.success(), "{}", stderr(&planned));
+        if planned.stdout.is_empty() {
+            break;
+        }
+        let done = run(&[&arguments[..], &more[..4]].concat());
+        assert!(done.status.success(), "{}", stderr(&done));
+    }
+    let blocks = folders.stored_blocks(TENANT);
+    blocks.iter().filter(|block| block.join("meta.json").exists()).count()
+}
+
+#[test]
+fn compactors_that_race_and_are_killed_lose_nothing_and_double_nothing() {
+    let (kills, folders, sent) = (kills().unwrap_or(KILLS), Folders::new(), Sent::default());
+    let bucket = folders.bucket();
+    let start = || -> Child {
+        // Without leases, which keep others away for two minutes after each kill.
+        let arguments = ["compact", "-s", text(&bucket), "--alone", "--interval", "10ms"];
+        let more = ["--window", "8760h", "--grace", "2s", "--tenant-index", "-q"];
+        let mut command = traceql(&[&arguments[..], &more].concat());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut ingesting = folders.start(&SHORT);
+    let mut compactors = [start(), start()];
+    let mut n_killed = 0;
+    for n in 0..kills {
+        let lives = Duration::from_millis(100 + n.wrapping_mul(7_919) % 700);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) && sent.send(&ingesting) {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+            std::thread::sleep(lives);
+            if n % 4 == 3 {
+                ingesting.server.kill();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let which = usize::try_from(n % 2).unwrap();
+        // Some ended by themselves: a block that the other took away was the end of a round.
+        n_killed += usize::from(compactors[which].try_wait().unwrap().is_none());
+        kill(std::mem::replace(&mut compactors[which], start()));
+        if n % 4 == 3 {
+            drop(ingesting);
+            ingesting = folders.start(&SHORT);
+        }
+    }
+    assert!(n_killed as u64 >= kills / 2, "only {n_killed} of {kills} were there to be killed");
+    compactors.into_iter().for_each(kill);
+    drop(ingesting);
+    // Whatever state they left it in, all is answered, once.
+    let mut ingesting = folders.start(&[]);
+    let found = ingesting.found(TENANT);
+    assert_eq!(sent.lost(&found), [""; 0]);
+    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+    assert!(ingesting.server.terminate().success());
+    assert_eq!(settle(&folders), 1);
+    let verified = run(&["blocks", "verify", "-s", text(&bucket), "-t", TENANT]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+    let found_then = folders.start(&[]).found(TENANT);
+    assert_eq!(found_then, found);
+    let blocks = folders.stored_blocks(TENANT);
+    let remains = blocks.iter().filter(|block| !block.join("meta.json").exists()).count();
+    assert!(sent.count() as u64 > 30 * kills, "{} spans", sent.count());
+    println!(
+        "{kills} kills, {} spans acknowledged, {remains} folders of blocks that never were",
+        sent.count()
+    );
+}
+
+/// The command line of one round over a tenant in the bucket `kills`.
+fn once(address: &str, tenant: &str, more: &[&str]) -> Command {
+    let endpoint = format!("http://{address}");
+    let mut command = traceql(&["compact", "-s", "s3://kills", "--once", "--tenant-index"]);
+    command.args(["-t", tenant, "--s3-endpoint", &endpoint, "--s3-access-key-id", "id"]);
+    command.args(["--s3-secret-access-key", "secret"]).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// One is killed before, or after, each request that it makes, and another one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compactor_that_is_killed_at_any_request_is_followed_by_another() {
+    let Some(server) = tokio::task::spawn_blocking(Server::s3).await.unwrap() else { return };
+    server.create_bucket("kills");
+    let options = s3_options(&server.address);
+    let store = OpenStore::open("s3://kills", &options).await.unwrap().store;
+    let (version, [first, second], _) = FIXTURES[1];
+    let inputs = live(version, &[(first, None), (second, None)]);
+    let mut expected = Vec::new();
+    for query in &QUERIES[..3] {
+        expected.push(answer(inputs.path(), query, &everything()).await);
+    }
+    let every = if kills().is_some() { 1 } else { 6 };
+    let (n_tried, next, is_over) =
+        (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let trial = async |n: usize, fault: Fault| {
+        let tenant = format!("{n}-{fault:?}");
+        for block in [first, second] {
+            let folder = inputs.path().join(SPLIT_TENANT).join(block);
+            for object in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let name = object.file_name();
+                let key = format!("{tenant}/{block}/{}", name.to_str().unwrap());
+                let mut bytes = std::fs::read(object.path()).unwrap();
+                if name == "meta.json" {
+                    bytes = String::from_utf8(bytes).unwrap().replace(SPLIT_TENANT, &tenant).into();
+                }
+                store.put(&key.into(), bytes.into()).await.unwrap();
+            }
+        }
+        let proxy = Proxy::start(&server.address);
+        proxy.plan(vec![Fault::None; n], fault);
+        let mut child = once(&proxy.address, &tenant, &[]).spawn().unwrap();
+        let began = Instant::now();
+        while proxy.held() == 0 && child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{tenant}");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        if proxy.held() == 0 {
+            // All requests were made.
+            is_over.store(true, Ordering::Relaxed);
+        }
+        kill(child);
+        let requests = proxy.take_requests();
+        let check = async |when: &str| {
+            let asked = Asked::open("s3://kills", &tenant, &options).await;
+            for (query, expected) in QUERIES.iter().zip(&expected) {
+                let given = asked.search(query, &everything()).await.unwrap().answer.traces;
+                let differs = difference(expected, &given);
+                assert_eq!(differs, None, "{tenant} {when} {query} {:?}", requests.last());
+            }
+        };
+        check("after the kill").await;
+        // The lease of the one that is gone lasts two minutes. Another takes it as its own clock says
+        // that they are over; and one that was told that nobody else is there does not ask.
+        let more: &[&str] = &["--alone", "--window", "8760h", "--max-blocks", "10"];
+        let output = once(&server.address, &tenant, more).output().unwrap();
+        assert!(output.status.success(), "{tenant}: {}", stderr(&output));
+        check("after the next").await;
+        let listed: Vec<_> = store.list(Some(&tenant.as_str().into())).try_collect().await.unwrap();
+        let n_live =
+            listed.iter().filter(|object| object.location.filename() == Some("meta.json")).count();
+        // New block and inputs side by side are of different levels: they wait for their window to age.
+        assert!((1..=3).contains(&n_live), "{tenant}: {n_live}");
+        n_tried.fetch_add(1, Ordering::Relaxed);
+    };
+    let work = (0..4).map(|_| async {
+        while !is_over.load(Ordering::Relaxed) {
+            let n = next.fetch_add(1, Ordering::Relaxed) * every;
+            trial(n, Fault::Hold).await;
+            trial(n, Fault::HoldAnswer).await;
+        }
+    });
+    futures::future::join_all(work).await;
+    let n_tried = n_tried.load(Ordering::Relaxed);
+    assert!(n_tried > 8, "{n_tried}");
+    println!("killed {n_tried} times, before and after requests");
+}
