@@ -27,6 +27,7 @@ mod observed;
 mod oracle;
 mod pages;
 mod readme;
+mod receivers;
 mod remote;
 #[cfg(unix)]
 mod repl;

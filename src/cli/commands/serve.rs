@@ -112,6 +112,15 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             if let Some(address) = at.otlp_http {
                 log(&format!("taking OTLP over HTTP on http://{address}"));
             }
+            if let Some(address) = at.zipkin {
+                log(&format!("taking Zipkin over HTTP on http://{address}"));
+            }
+            if let Some(address) = at.jaeger_http {
+                log(&format!("taking Jaeger over HTTP on http://{address}"));
+            }
+            if let Some(address) = at.jaeger_grpc {
+                log(&format!("taking Jaeger over gRPC on {address}"));
+            }
         };
         let stop = async {
             // Where no signals can be watched, the system ends the process as ever.

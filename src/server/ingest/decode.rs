@@ -11,7 +11,7 @@ use traceql_blocks::model::Trace;
 use traceql_blocks::write::otlp;
 
 use super::{Limits, Received, Refused, Sink, Taken};
-use crate::request::tenants::TENANT_HEADER;
+use crate::request::tenants;
 
 /// How the body of a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) fn decode(
         }
         error => Refused::Invalid(error.to_string()),
     })?;
-    Ok(Received { tenant, traces, size_bytes })
+    Ok(Received { tenant, traces, size_bytes, skips_metrics: false })
 }
 
 /// An `ExportTraceServiceResponse` as protobuf: without bytes if everything was taken.
@@ -62,12 +62,11 @@ pub(super) fn tenant<S: Sink>(
     if !sink.reads_tenants() {
         return Ok(None);
     }
-    let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
-    let name = String::from_utf8_lossy(value.as_bytes());
-    match name.trim() {
-        "" => Ok(None),
+    // The same rule as for queries, of whom one more thing is true: they may name several.
+    match tenants::of(headers).map_err(|bad| Refused::Invalid(bad.0))?.as_deref() {
+        None => Ok(None),
+        Some([tenant]) => Ok(Some(tenant.clone())),
         // The words are Tempo's.
-        name if name.contains('|') => Err(Refused::Invalid("multiple org IDs present".to_owned())),
-        name => TenantId::parse(name).map(Some).map_err(|e| Refused::Invalid(e.to_string())),
+        Some(_) => Err(Refused::Invalid("multiple org IDs present".to_owned())),
     }
 }

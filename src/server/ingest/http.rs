@@ -1,5 +1,6 @@
-//! The HTTP receiver: `POST /v1/traces`, protobuf or JSON, gzip or not. A body answers in the encoding
-//! of its request, errors included, as `google.rpc.Status`.
+//! The HTTP receiver of OTLP: `POST /v1/traces`, protobuf or JSON, gzip or not. A body answers in the
+//! encoding of its request, errors included, as `google.rpc.Status`. What it does with bodies and
+//! refusals the receivers of other protocols do too.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -16,9 +17,9 @@ use super::status::RpcStatus;
 use super::{Receiver, Refused, Sink, Taken};
 
 /// A request that is not taken.
-struct Failure {
-    status: StatusCode,
-    message: String,
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
     retry_after: Option<Duration>,
 }
 
@@ -53,8 +54,20 @@ async fn take<S: Sink>(
     body: Body,
     encoding: Encoding,
 ) -> Result<Taken, Failure> {
-    let limit_bytes = receiver.limits.request_bytes;
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
+    let body = whole(receiver, headers, body).await?;
+    let mut received = decode(body, encoding, tenant, receiver.limits)?;
+    received.skips_metrics = skips_metrics(headers);
+    Ok(receiver.sink.take(&mut received).await?)
+}
+
+/// The body of a request, whole and decompressed, within the limits.
+pub(super) async fn whole<S: Sink>(
+    receiver: &Receiver<S>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Failure> {
+    let limit_bytes = receiver.limits.request_bytes;
     let is_gzip = is_gzip(headers)?;
     let body = receiver.room.bound(body);
     let body = axum::body::to_bytes(body, limit_bytes).await.map_err(|error| {
@@ -68,9 +81,12 @@ async fn take<S: Sink>(
             format!("the body has more than {limit_bytes} bytes, or breaks off: {error}"),
         )
     })?;
-    let body = if is_gzip { gunzip(&body, limit_bytes)? } else { body };
-    let received = decode(body, encoding, tenant, receiver.limits)?;
-    Ok(receiver.sink.take(received).await?)
+    if is_gzip { gunzip(&body, limit_bytes) } else { Ok(body) }
+}
+
+/// Whether the sender wants no metrics made of its spans. Only that the header is there counts.
+pub(super) fn skips_metrics(headers: &HeaderMap) -> bool {
+    headers.contains_key("no-generate-metrics")
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
@@ -114,8 +130,17 @@ fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Failure> {
 }
 
 impl Failure {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), retry_after: None }
+    }
+
+    /// Tells when to come again, in the header that says so.
+    pub(super) fn put_retry_after(&self, headers: &mut HeaderMap) {
+        if let Some(after) = self.retry_after {
+            // Rounded up: who comes too early is refused again.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
 }
 
@@ -162,11 +187,7 @@ fn refuse(encoding: Encoding, failure: &Failure) -> Response<Body> {
         Encoding::Json => crate::api::json::to_text(&status).into_bytes(),
     };
     let mut response = respond(failure.status, encoding, body);
-    if let Some(after) = failure.retry_after {
-        // Rounded up: who comes too early is refused again.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    failure.put_retry_after(response.headers_mut());
     response
 }
 

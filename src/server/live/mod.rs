@@ -168,12 +168,12 @@ impl Sink for Live {
         self.tenancy == Tenancy::Header
     }
 
-    async fn take(&self, received: Received) -> std::result::Result<Taken, Refused> {
+    async fn take(&self, received: &mut Received) -> std::result::Result<Taken, Refused> {
         if let Some(why) = self.not_ready() {
             return Err(Refused::Unavailable(why.to_owned()));
         }
         let limits = &self.options.limits;
-        let tenant = self.tenant(received.tenant)?;
+        let tenant = self.tenant(received.tenant.clone())?;
         let rate = (limits.rate_bytes, limits.burst_bytes);
         let n_bytes = received.size_bytes as u64;
         if !self.rates.lock().take(&tenant, n_bytes, rate, Instant::now()) {
@@ -184,10 +184,9 @@ impl Sink for Live {
             );
             return Err(Refused::Full(why, limits.retry_after));
         }
-        let mut traces = received.traces;
-        admit::check(&traces)?;
-        admit::truncate(&mut traces, limits.attribute_bytes);
-        let admitted = admit::within_limits(&self.traces, &tenant, traces, limits);
+        admit::check(&received.traces)?;
+        admit::truncate(&mut received.traces, limits.attribute_bytes);
+        let admitted = admit::within_limits(&self.traces, &tenant, &received.traces, limits);
         if admitted.parts.is_empty() {
             return Ok(admitted.taken);
         }

@@ -16,6 +16,12 @@ pub struct IngestOptions {
     pub otlp_grpc: Option<String>,
     /// Address and port for OTLP over HTTP.
     pub otlp_http: Option<String>,
+    /// Address and port for Zipkin.
+    pub zipkin: Option<String>,
+    /// Address and port for Jaeger over HTTP.
+    pub jaeger_http: Option<String>,
+    /// Address and port for Jaeger over gRPC.
+    pub jaeger_grpc: Option<String>,
     /// Folder of the write-ahead log.
     pub wal: PathBuf,
     /// A segment of the log is ended by the batch that makes it this large.
@@ -41,6 +47,9 @@ impl fmt::Debug for IngestOptions {
         f.debug_struct("IngestOptions")
             .field("otlp_grpc", &self.otlp_grpc)
             .field("otlp_http", &self.otlp_http)
+            .field("zipkin", &self.zipkin)
+            .field("jaeger_http", &self.jaeger_http)
+            .field("jaeger_grpc", &self.jaeger_grpc)
             .field("wal", &self.wal)
             .field("destination", &self.destination)
             .field("limits", &self.limits)

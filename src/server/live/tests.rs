@@ -23,6 +23,9 @@ fn options(folder: &std::path::Path, destination: Destination) -> IngestOptions 
     IngestOptions {
         otlp_grpc: None,
         otlp_http: None,
+        zipkin: None,
+        jaeger_http: None,
+        jaeger_grpc: None,
         wal: folder.join("wal"),
         segment_bytes: 2_000,
         destination,
@@ -55,12 +58,13 @@ impl Running {
     }
 
     async fn send(&self, tenant: &str, traces: &[(u8, u8)]) -> std::result::Result<Taken, Refused> {
-        let received = Received {
+        let mut received = Received {
             tenant: TenantId::parse(tenant).ok(),
             traces: traces.iter().map(|(trace, span)| trace_with(*trace, *span)).collect(),
             size_bytes: 100,
+            skips_metrics: false,
         };
-        self.live.take(received).await
+        self.live.take(&mut received).await
     }
 
     async fn flush(&self) -> bool {
