@@ -27,6 +27,7 @@ mod settings;
 mod sql_args;
 mod supervise;
 mod terminal;
+mod tracing_args;
 mod units;
 mod write_args;
 

@@ -30,7 +30,7 @@ use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::{Bounds, Queue};
 use crate::task::AbortOnDrop;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, own_spans};
 
 /// Largest OTLP request that is taken, as sent and decompressed: Tempo's bound.
 const MAX_REQUEST_BYTES: usize = 20 << 20;
@@ -67,6 +67,7 @@ pub async fn serve(
 ) -> Result<()> {
     let ingest = options.ingest.clone();
     let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let (tracer, exporting) = own_spans::start(&options)?;
     let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
     let generator = generator.transpose()?;
     let mut source = options.source.clone().keeping_blocklists();
@@ -121,7 +122,9 @@ pub async fn serve(
             running_of_tenant: options.limits.concurrent_queries_per_tenant,
             waiting_of_tenant: options.limits.queued_queries,
         }),
-        telemetry: Arc::new(Telemetry::new(options.request_log, (options.clock)())),
+        telemetry: Arc::new(
+            Telemetry::new(options.request_log, (options.clock)()).traced_by(tracer),
+        ),
         generator: generator.clone(),
         io_total,
         compute: compute.handle(),
@@ -207,6 +210,7 @@ pub async fn serve(
         let stop = compute.handle().spawn(async move { live.stop(&source).await });
         stop.await.map_err(|error| Error::Runtime(error.into()))?;
     }
+    exporting.end().await;
     if let Some(generating) = generating {
         generating.await.map_err(|error| Error::Runtime(error.into()))?;
     }

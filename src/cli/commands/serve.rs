@@ -93,6 +93,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             answer_cache_bytes: answer_cache_bytes(&args.serving)?,
             poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
+            tracing: args.tracing.options(world)?,
             clock,
             request_log: request_log(&args.serving)?,
             log: if world.terminal.quiet { |_| {} } else { log },

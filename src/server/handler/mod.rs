@@ -26,6 +26,7 @@ use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
 use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
+use crate::telemetry::own_spans::Parent;
 pub(crate) use answers::Answers;
 pub(crate) use watch::Watch;
 
@@ -51,6 +52,8 @@ pub(crate) struct Asked {
     pub(crate) parameters: Parameters,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) form: Form,
+    /// Where spans of what is done for it begin.
+    pub(crate) trace: Parent,
     /// Who looks on while it is answered.
     pub(crate) watch: Option<Arc<Watch>>,
 }
@@ -110,6 +113,22 @@ impl Context {
         }
     }
 
+    /// The work of the engine, as a span with what it has cost.
+    async fn executed<T>(
+        &self,
+        asked: &Asked,
+        name: &str,
+        work: impl Future<Output = traceql_engine::Result<Outcome<T>>> + Send,
+    ) -> traceql_engine::Result<Outcome<T>> {
+        let mut span = asked.trace.child(name);
+        let outcome = work.await;
+        match &outcome {
+            Ok(outcome) => span.cost(&outcome.stats),
+            Err(error) => span.fails(&error.to_string()),
+        }
+        outcome
+    }
+
     fn now_unix_nanos(&self) -> u64 {
         (self.options.clock)()
     }
@@ -134,7 +153,8 @@ impl Context {
     }
 
     /// Compiles the text of a query; the error is what Tempo answers.
-    fn compile(&self, text: &str) -> Result<TypedQuery> {
+    fn compile(&self, asked: &Asked, text: &str) -> Result<TypedQuery> {
+        let _span = asked.trace.child("compile");
         const MAX: usize = traceql_language::MAX_QUERY_BYTES;
         if text.len() > MAX {
             return Err(BadRequest::new(format!(

@@ -28,7 +28,7 @@ impl Context {
     /// it, which is the default.
     pub(super) async fn trace_v2(&self, asked: &Asked) -> Result<Reply> {
         let filter = match asked.parameters.get("q") {
-            Some(text) => Some(SpanFilter::new(self.compile(text)?, &asked.parameters)?),
+            Some(text) => Some(SpanFilter::new(self.compile(asked, text)?, &asked.parameters)?),
             None => None,
         };
         let (options, mut outcome) = self.find_trace(asked).await?;
@@ -74,7 +74,8 @@ impl Context {
         let mut tenants = asked.tenants.clone();
         self.leave_out_unknown(&stored, &mut tenants).await?;
         let mut outcome = if stores.blocks && !tenants.is_empty() {
-            self.engine.trace(&stored, &tenants, id, &options).await?
+            let work = self.engine.trace(&stored, &tenants, id, &options);
+            self.executed(asked, "find trace", work).await?
         } else {
             Outcome::default()
         };

@@ -3,6 +3,7 @@
 
 pub mod exposition;
 mod histogram;
+pub(crate) mod own_spans;
 mod page;
 mod process;
 mod request;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::options::RequestLog;
 use histogram::Histogram;
+use own_spans::Tracer;
 pub(crate) use page::State;
 pub(crate) use request::{End, Protocol, Request};
 
@@ -23,6 +25,7 @@ pub(crate) use request::{End, Protocol, Request};
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     pub(crate) request_log: RequestLog,
+    tracer: Tracer,
     /// Unix nanoseconds.
     started: u64,
     /// By protocol, route and end. Routes are those of a table, so there are few.
@@ -52,12 +55,18 @@ impl Telemetry {
     pub(crate) fn new(request_log: RequestLog, now_unix_nanos: u64) -> Self {
         Self {
             request_log,
+            tracer: Tracer::default(),
             started: now_unix_nanos,
             requests: Mutex::default(),
             in_flight: AtomicU64::new(0),
             queue: Mutex::default(),
             refreshes: Mutex::default(),
         }
+    }
+
+    /// The same, with its queries traced.
+    pub(crate) fn traced_by(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// A request begins.

@@ -29,6 +29,7 @@ impl Telemetry {
         self.write_requests(&mut page);
         self.write_queue(&mut page, &state.queue);
         write_store(&mut page, state);
+        self.write_own_spans(&mut page);
         write_blocklists(&mut page, &state.blocklists, *self.refreshes.lock());
         process::write(&mut page, self.started);
         page.into_text()
@@ -57,6 +58,21 @@ impl Telemetry {
             "Requests that are not answered yet.",
             self.in_flight.load(Ordering::Relaxed),
         );
+    }
+
+    fn write_own_spans(&self, page: &mut Page) {
+        let Some(counts) = self.tracer.counts() else { return };
+        let name = "traceql_own_spans_total";
+        page.family(
+            name,
+            Kind::Counter,
+            "Spans of this server's own work, by what became of them.",
+        );
+        for (result, count) in
+            [("sent", counts.sent), ("dropped", counts.dropped), ("failed", counts.failed)]
+        {
+            page.sample(name, &[("result", result)], count);
+        }
     }
 
     fn write_queue(&self, page: &mut Page, queue: &Waiting) {
