@@ -25,6 +25,7 @@ mod metrics_examples;
 mod metrics_oracle;
 mod observed;
 mod oracle;
+mod own_traces;
 mod pages;
 mod readme;
 mod receivers;

@@ -160,6 +160,7 @@ impl IngestArgs {
             },
             cut: CutSettings { check: cut.check.min(shortest / 2), ..cut },
             final_flush: std::time::Duration::from_secs(60),
+            on_flush: None,
             on_step: crash_at(self.crash_at.as_deref())?,
         }))
     }

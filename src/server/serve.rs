@@ -65,9 +65,9 @@ pub async fn serve(
     on_listening: impl FnOnce(Listening) + Send,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let ingest = options.ingest.clone();
-    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
     let (tracer, exporting) = own_spans::start(&options)?;
+    let ingest = options.ingest.clone().map(|ingest| tracer.tracing_flushes(ingest));
+    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
     let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
     let generator = generator.transpose()?;
     let mut source = options.source.clone().keeping_blocklists();

@@ -15,7 +15,7 @@ use traceql_blocks::model::trace::TraceFields;
 use traceql_blocks::write::block::{BlockPlace, BlockWriter};
 
 use super::traces::{Flush, Which, trace_of};
-use super::{Live, Step};
+use super::{FlushedBlock, Live, Step};
 
 /// Blocks written at a time: a remote store takes its time over each.
 const CONCURRENT_BLOCKS: usize = 4;
@@ -91,6 +91,7 @@ impl Live {
     /// Sees to it that the block of cut traces exists, is listed, and is noted in the log. One that
     /// was begun before may exist already.
     async fn finish(self: Arc<Self>, flush: Arc<Flush>, is_again: bool, source: Source) -> bool {
+        let begun = Instant::now();
         let place = self.place(&flush);
         let written = match is_again || flush.is_replayed {
             true => find(&place).await,
@@ -107,6 +108,15 @@ impl Live {
                     source.add_block(&flush.tenant, *block);
                 }
                 let noted = self.thread.flushed(flush.block_id).await;
+                if let (Some(on_flush), true) = (&self.options.on_flush, noted.is_ok()) {
+                    on_flush(&FlushedBlock {
+                        tenant: flush.tenant.clone(),
+                        id: flush.block_id,
+                        traces: flush.traces().map(|(id, _)| id).collect(),
+                        bytes: flush.bytes,
+                        took: begun.elapsed(),
+                    });
+                }
                 self.views.trim(&self, &flush.tenant);
                 noted.is_ok()
             }

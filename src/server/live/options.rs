@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traceql_blocks::bucket::destination::Destination;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::TraceId;
 use traceql_blocks::write::block::BlockSettings;
 use uuid::Uuid;
 
@@ -38,6 +40,8 @@ pub struct IngestOptions {
     pub cut: CutSettings,
     /// How long a server that was told to stop may go on flushing.
     pub final_flush: Duration,
+    /// Is told of every block that was flushed.
+    pub on_flush: Option<Arc<dyn Fn(&FlushedBlock) + Send + Sync>>,
     /// Is told of every step that a crash may come before or after: tests end the process there.
     pub on_step: Arc<dyn Fn(Step) + Send + Sync>,
 }
@@ -56,6 +60,21 @@ impl fmt::Debug for IngestOptions {
             .field("cut", &self.cut)
             .finish_non_exhaustive()
     }
+}
+
+/// A block that was flushed.
+#[derive(Clone, Debug)]
+pub struct FlushedBlock {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub id: Uuid,
+    /// Traces that it has spans of.
+    pub traces: Vec<TraceId>,
+    /// Bytes of those spans, as they were held.
+    pub bytes: u64,
+    /// How long it took to write, list and note.
+    pub took: Duration,
 }
 
 /// A step on the way of spans into a block.

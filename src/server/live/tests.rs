@@ -37,6 +37,7 @@ fn options(folder: &std::path::Path, destination: Destination) -> IngestOptions 
         limits: IngestLimits::default(),
         cut: CutSettings::default(),
         final_flush: std::time::Duration::from_secs(10),
+        on_flush: None,
         on_step: Arc::new(|_| {}),
     }
 }

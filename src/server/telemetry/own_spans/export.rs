@@ -193,7 +193,7 @@ impl Exporting {
     pub(crate) async fn end(self) {
         let Some((stop, work)) = self.0 else { return };
         // The exporter is gone only if it has ended already.
-        drop(stop.send(()));
+        let _gone = stop.send(());
         drop(work.await);
     }
 }

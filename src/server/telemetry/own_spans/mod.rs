@@ -21,6 +21,7 @@ use traceql_blocks::model::{AttributeValue, KeyValue, Span, TraceId};
 use traceql_engine::QueryStats;
 use uuid::Uuid;
 
+use crate::live::{FlushedBlock, IngestOptions};
 use context::Context;
 pub use export::TracingError;
 pub(crate) use export::start;
@@ -130,6 +131,23 @@ impl Tracer {
         };
         span.begin_earlier(since);
         ActiveSpan(Some(Box::new(span)))
+    }
+
+    /// The same ingest, whose flushes are traced.
+    pub(crate) fn tracing_flushes(&self, ingest: IngestOptions) -> IngestOptions {
+        if self.0.is_none() {
+            return ingest;
+        }
+        let tracer = self.clone();
+        let on_flush = move |block: &FlushedBlock| {
+            tracer.flushed(block.took, &block.traces, |span| {
+                span.text("traceql.tenant", || block.tenant.to_string());
+                span.text("traceql.block.id", || block.id.to_string());
+                span.number("traceql.block.traces", block.traces.len() as u64);
+                span.number("traceql.block.span_bytes", block.bytes);
+            });
+        };
+        IngestOptions { on_flush: Some(Arc::new(on_flush)), ..ingest }
     }
 
     /// The span of a flush that is over. One of nothing but traces of flushes has none, or each would
