@@ -85,6 +85,16 @@ fn what_clients_of_zipkin_and_jaeger_send_is_found() {
     assert_eq!(call(jaeger_grpc, &[], &sent("jaeger-post-spans.pb")), 0);
     assert_eq!(ingesting.found("").values().sum::<usize>(), n_found + 3);
 
+    let page = ingesting.server.get("/metrics").text();
+    for line in [
+        "traceql_received_requests_total{protocol=\"zipkin\",result=\"taken\"} 4",
+        "traceql_received_spans_total{protocol=\"zipkin\"} 20",
+        "traceql_received_spans_total{protocol=\"jaeger_http\"} 14",
+        "traceql_received_requests_total{protocol=\"jaeger_grpc\",result=\"taken\"} 1",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+
     // They are spans like all others: asked by what the conventions made of them, and flushed.
     let ask = |query: &str| {
         let query = crate::support::http::encoded(query);
@@ -136,6 +146,15 @@ fn wrong_bodies_are_told_what_is_wrong() {
     assert!(why.starts_with("RATE_LIMITED: "), "{why}");
     assert_eq!(call(jaeger_grpc, &[], &sent("jaeger-post-spans.pb")), 8);
     assert_eq!(told(zipkin, "/api/v2/spans", &[JSON], &sent("zipkin-opentelemetry.json")).0, 429);
+    let page = ingesting.server.get("/metrics").text();
+    for line in [
+        "{protocol=\"jaeger_http\",result=\"full\"} 1",
+        "{protocol=\"jaeger_http\",result=\"invalid\"} 1",
+        "{protocol=\"jaeger_grpc\",result=\"full\"} 1",
+        "{protocol=\"zipkin\",result=\"invalid\"} 3",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
 }
 
 /// Ways to name the tenant `bravo` that must not work, and two that name `alpha`.

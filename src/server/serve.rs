@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::form;
 use crate::generator::{self, Generator, GeneratorOptions, Tee};
 use crate::handler::{Answers, Context};
-use crate::ingest::{self, Protocol};
+use crate::ingest::{self, Counting, Protocol};
 use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::{Bounds, Queue};
@@ -137,6 +137,7 @@ pub async fn serve(
             warned: Mutex::default(),
         }),
     });
+    let received = Arc::clone(&server.telemetry.received);
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll)));
     let (stopping, stopped) = watch::channel(false);
     let _stopper = AbortOnDrop(tokio::spawn(async move {
@@ -174,7 +175,8 @@ pub async fn serve(
             ..ingest::Limits::default()
         };
         for (listener, protocol) in receivers {
-            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
+            let counting = Counting::new(Arc::clone(live), Arc::clone(&received));
+            let (sink, stop) = (Arc::new(counting), is_stopped(stopped.clone()));
             let router = match generator.clone() {
                 Some(generator) => {
                     ingest::router(protocol, Arc::new(Tee::new(sink, generator)), limits)

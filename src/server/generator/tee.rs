@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Generator;
-use crate::ingest::{Received, Refused, Sink, Taken};
+use crate::ingest::{Counts, Received, Refused, Sink, Taken};
 
 /// Takes traces to a sink and, once that has accepted them, counts them. What is refused is not
 /// counted: the sender will come again. The sink must leave the traces where they are.
@@ -39,5 +39,9 @@ impl<S: Sink> Sink for Tee<S> {
 
     fn reads_tenants(&self) -> bool {
         self.sink.reads_tenants()
+    }
+
+    fn counts(&self) -> Option<&Counts> {
+        self.sink.counts()
     }
 }

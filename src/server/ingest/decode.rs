@@ -39,7 +39,7 @@ pub(super) fn decode(
         }
         error => Refused::Invalid(error.to_string()),
     })?;
-    Ok(Received { tenant, traces, size_bytes, skips_metrics: false })
+    Ok(Received { tenant, traces, size_bytes, protocol: "", skips_metrics: false })
 }
 
 /// An `ExportTraceServiceResponse` as protobuf: without bytes if everything was taken.

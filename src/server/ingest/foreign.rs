@@ -28,6 +28,17 @@ pub(super) enum Form {
     JaegerProtobuf,
 }
 
+impl Form {
+    /// The name that counts have.
+    fn protocol(self) -> &'static str {
+        match self {
+            Self::ZipkinJson | Self::ZipkinJsonV1 | Self::ZipkinProtobuf => "zipkin",
+            Self::JaegerThrift => "jaeger_http",
+            Self::JaegerProtobuf => "jaeger_grpc",
+        }
+    }
+}
+
 /// Routes of Zipkin. Senders that know no path post to the root.
 pub(super) fn zipkin<S: Sink>() -> Router<Receiver<S>> {
     let v2 = || post(zipkin_v2::<S>).fallback(wrong_method);
@@ -56,7 +67,8 @@ async fn zipkin_v1<S: Sink>(State(receiver): State<Receiver<S>>, of: Request) ->
     match kind(of.headers()).as_str() {
         kind @ ("application/x-thrift" | "application/x-protobuf" | "application/protobuf") => {
             let why = format!("spans of version 1 are taken as JSON, not as {kind}");
-            refuse(&Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
+            let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+            counted(&receiver, Form::ZipkinJsonV1, refuse(&failure))
         }
         _ => answer(&receiver, of, Form::ZipkinJsonV1).await,
     }
@@ -75,7 +87,8 @@ async fn jaeger_thrift<S: Sink>(
                 "content type {other:?} is none of application/x-thrift and \
                  application/vnd.apache.thrift.binary"
             );
-            refuse(&Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
+            let failure = Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+            counted(&receiver, Form::JaegerThrift, refuse(&failure))
         }
     }
 }
@@ -89,14 +102,26 @@ fn kind(headers: &HeaderMap) -> String {
 /// Answers one request.
 async fn answer<S: Sink>(receiver: &Receiver<S>, request: Request, form: Form) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    match take(receiver, &parts.headers, body, form).await {
+    let response = match take(receiver, &parts.headers, body, form).await {
         Ok(()) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::ACCEPTED;
             response
         }
         Err(failure) => refuse(&failure),
+    };
+    counted(receiver, form, response)
+}
+
+fn counted<S: Sink>(
+    receiver: &Receiver<S>,
+    form: Form,
+    response: Response<Body>,
+) -> Response<Body> {
+    if let Some(counts) = receiver.sink.counts() {
+        counts.answered(form.protocol(), response.status());
     }
+    response
 }
 
 async fn take<S: Sink>(
@@ -135,7 +160,8 @@ pub(super) fn decode(
         }
         error => Refused::Invalid(error.to_string()),
     })?;
-    Ok(Received { tenant, traces, size_bytes: body.len(), skips_metrics: false })
+    let size_bytes = body.len();
+    Ok(Received { tenant, traces, size_bytes, protocol: form.protocol(), skips_metrics: false })
 }
 
 fn refuse(failure: &Failure) -> Response<Body> {

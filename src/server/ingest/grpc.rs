@@ -50,7 +50,14 @@ async fn answer<S: Sink>(
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(receiver.limits.request_bytes);
     let request = request.map(|body| receiver.room.bound(body));
-    grpc.unary(Call { service, receiver }, request).await.map(Body::new)
+    let call = Call { service, receiver: receiver.clone() };
+    let response = grpc.unary(call, request).await.map(Body::new);
+    if let Some(counts) = receiver.sink.counts() {
+        // A call that succeeds says so behind its message.
+        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |s| s.code());
+        counts.called(service.name(), code);
+    }
+    response
 }
 
 /// Whose messages a call holds.
@@ -58,6 +65,16 @@ async fn answer<S: Sink>(
 enum Service {
     Export,
     PostSpans,
+}
+
+impl Service {
+    /// The name that counts have.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Export => "otlp_grpc",
+            Self::PostSpans => "jaeger_grpc",
+        }
+    }
 }
 
 struct Call<S> {
@@ -84,6 +101,7 @@ impl<S: Sink> UnaryService<Bytes> for Call<S> {
                     foreign::decode(&body, Form::JaegerProtobuf, tenant, receiver.limits)
                 }
             }?;
+            received.protocol = service.name();
             received.skips_metrics = skips_metrics(&headers);
             let taken = receiver.sink.take(&mut received).await?;
             Ok(tonic::Response::new(match service {

@@ -28,17 +28,28 @@ pub(super) async fn export<S: Sink>(
     State(receiver): State<Receiver<S>>,
     request: Request,
 ) -> Response<Body> {
+    let response = answer(&receiver, request).await;
+    if let Some(counts) = receiver.sink.counts() {
+        counts.answered(OTLP_HTTP, response.status());
+    }
+    response
+}
+
+async fn answer<S: Sink>(receiver: &Receiver<S>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let encoding = match encoding(&parts.headers) {
         Ok(encoding) => encoding,
         // In which encoding to answer is not known, so it is the protocol's first.
         Err(failure) => return refuse(Encoding::Protobuf, &failure),
     };
-    match take(&receiver, &parts.headers, body, encoding).await {
+    match take(receiver, &parts.headers, body, encoding).await {
         Ok(taken) => respond(StatusCode::OK, encoding, success(encoding, &taken)),
         Err(failure) => refuse(encoding, &failure),
     }
 }
+
+/// The name that counts have.
+const OTLP_HTTP: &str = "otlp_http";
 
 /// Answers whatever is no `POST`.
 pub(super) async fn wrong_method() -> Response<Body> {
@@ -57,6 +68,7 @@ async fn take<S: Sink>(
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
     let body = whole(receiver, headers, body).await?;
     let mut received = decode(body, encoding, tenant, receiver.limits)?;
+    received.protocol = OTLP_HTTP;
     received.skips_metrics = skips_metrics(headers);
     Ok(receiver.sink.take(&mut received).await?)
 }

@@ -5,6 +5,7 @@
 //! The protocol is `docs/specification.md` of opentelemetry-proto 1.x: which statuses a sender may
 //! repeat a request after, and what a body says in each encoding.
 
+mod count;
 mod decode;
 mod foreign;
 mod grpc;
@@ -27,6 +28,8 @@ use tokio::net::TcpListener;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 
+pub(crate) use count::Counting;
+pub use count::{Counts, OfProtocol};
 use room::Room;
 
 /// Path of the HTTP receiver.
@@ -57,6 +60,11 @@ pub trait Sink: Send + Sync + 'static {
     fn reads_tenants(&self) -> bool {
         true
     }
+
+    /// Where receivers count what they do, if it is counted.
+    fn counts(&self) -> Option<&Counts> {
+        None
+    }
 }
 
 /// What was taken of a request; the default is all of it.
@@ -77,6 +85,8 @@ pub struct Received {
     pub traces: Vec<Trace>,
     /// Size of the request, decompressed.
     pub size_bytes: usize,
+    /// How it came in, by the name that counts have.
+    pub protocol: &'static str,
     /// Whether the sender wants no metrics made of them (`no-generate-metrics`).
     pub skips_metrics: bool,
 }

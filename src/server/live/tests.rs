@@ -63,6 +63,7 @@ impl Running {
             tenant: TenantId::parse(tenant).ok(),
             traces: traces.iter().map(|(trace, span)| trace_with(*trace, *span)).collect(),
             size_bytes: 100,
+            protocol: "",
             skips_metrics: false,
         };
         self.live.take(&mut received).await

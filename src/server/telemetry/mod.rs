@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::ingest::Counts;
 use crate::options::RequestLog;
 use histogram::Histogram;
 use own_spans::Tracer;
@@ -26,6 +27,8 @@ pub(crate) use request::{End, Protocol, Request};
 pub(crate) struct Telemetry {
     pub(crate) request_log: RequestLog,
     tracer: Tracer,
+    /// Of what was received.
+    pub(crate) received: Arc<Counts>,
     /// Unix nanoseconds.
     started: u64,
     /// By protocol, route and end. Routes are those of a table, so there are few.
@@ -56,6 +59,7 @@ impl Telemetry {
         Self {
             request_log,
             tracer: Tracer::default(),
+            received: Arc::default(),
             started: now_unix_nanos,
             requests: Mutex::default(),
             in_flight: AtomicU64::new(0),
