@@ -236,3 +236,61 @@ fn no_sender_reaches_another_tenant() {
     let tenants: Vec<_> = tenants.map(|entry| entry.expect("an entry").file_name()).collect();
     assert_eq!(tenants, ["alpha"]);
 }
+
+/// Where the packages of OpenTelemetry's SDK for Node are, if `.ci/run` could install them.
+fn node_modules() -> Option<std::path::PathBuf> {
+    let home = std::env::vars().find(|(name, _)| name == "HOME").map(|(_, home)| home)?;
+    let modules =
+        std::path::Path::new(&home).join(".cache/traceql/servers/opentelemetry-node/node_modules");
+    let is_there = modules.join("@opentelemetry/exporter-jaeger").exists();
+    let node = std::process::Command::new("node").arg("--version").output();
+    (is_there && node.is_ok_and(|output| output.status.success())).then_some(modules)
+}
+
+#[test]
+fn the_node_sdk_sends_over_every_protocol() {
+    let Some(modules) = node_modules() else {
+        // Past the capture of the test runner, so that a test that did not run is seen.
+        let said = "SKIPPED receivers::the_node_sdk_sends_over_every_protocol: no Node with \
+                    @opentelemetry/sdk-trace-node and its exporters";
+        drop(writeln!(std::io::stderr(), "{said}"));
+        return;
+    };
+    let folders = Folders::new();
+    let receivers = start(&folders, &[]);
+    let Receivers { ingesting, zipkin, jaeger_http, .. } = &receivers;
+    let (grpc, http) = (ingesting.grpc.as_str(), ingesting.http());
+    let ways: [(&[&str], &str); 8] = [
+        (&["grpc"], grpc),
+        (&["grpc", "gzip"], grpc),
+        (&["proto"], http),
+        (&["proto", "gzip"], http),
+        (&["json"], http),
+        (&["json", "gzip"], http),
+        (&["zipkin"], zipkin),
+        (&["jaeger"], jaeger_http),
+    ];
+    for (n, (how, address)) in ways.into_iter().enumerate() {
+        let sent = std::process::Command::new("node")
+            .arg("testdata/otlp/send.js")
+            .args([how[0], address])
+            .args(&how[1..])
+            .env("NODE_PATH", &modules)
+            .stdin(std::process::Stdio::null())
+            .status()
+            .expect("node starts");
+        assert!(sent.success(), "{how:?}");
+        let found: usize = ingesting.found("").values().sum();
+        assert_eq!(found, (n + 1) * 8, "{how:?}");
+        let query = format!(
+            "{{ resource.service.name = \"node-{}\" && kind = server }} > {{ name = \"charge\" \
+             && kind = client && status = error }}",
+            how[0]
+        );
+        let query = crate::support::http::encoded(&query);
+        let target = format!("/api/search?q={query}&start=1&end=4000000000");
+        let n_traces = ingesting.server.json(&target)["traces"].as_array().map_or(0, Vec::len);
+        let n_before = usize::from(how.len() > 1);
+        assert_eq!(n_traces, 2 * (1 + n_before), "{how:?}");
+    }
+}

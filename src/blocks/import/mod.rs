@@ -68,4 +68,64 @@ mod tests {
         let told = needed_id::<8>("x", "a span id", "it").unwrap_err().to_string();
         assert!(told.contains("a span id of 1 to 16 hex digits"), "{told}");
     }
+
+    /// Bytes that clients have sent.
+    const SENT: [&[u8]; 6] = [
+        include_bytes!("../../../testdata/import/zipkin-opentelemetry.json"),
+        include_bytes!("../../../testdata/import/zipkin-opentelemetry.pb"),
+        include_bytes!("../../../testdata/import/zipkin-v1-node.json"),
+        include_bytes!("../../../testdata/import/jaeger-batch.thrift"),
+        include_bytes!("../../../testdata/import/jaeger-opentelemetry-node.thrift"),
+        include_bytes!("../../../testdata/import/jaeger-post-spans.pb"),
+    ];
+
+    /// What `fuzz/fuzz_targets/import_decode.rs` asks of any bytes, of a few thousand.
+    #[test]
+    fn mutated_bytes_are_traces_or_an_error() {
+        let decoders = [
+            zipkin::decode_v2,
+            zipkin::decode_v1,
+            zipkin::decode_protobuf,
+            jaeger::decode_thrift,
+            jaeger::decode_post_spans,
+        ];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % (below as u64)).unwrap()
+        };
+        let (mut decoded, mut refused) = (0, 0);
+        for sent in SENT {
+            for _ in 0..400 {
+                let mut bytes = sent.to_vec();
+                for _ in 0..=random(3) {
+                    let Some(at) = (!bytes.is_empty()).then(|| random(bytes.len())) else { break };
+                    match random(5) {
+                        0 => bytes[at] = u8::try_from(random(256)).unwrap(),
+                        1 => bytes[at] ^= 1 << random(8),
+                        2 => bytes.truncate(at.max(1)),
+                        3 => drop(bytes.splice(at..at, [0xff; 4])),
+                        _ => drop(bytes.drain(at..bytes.len().min(at + random(9)))),
+                    }
+                }
+                for decode in decoders {
+                    match (decode(&bytes, "it", u64::MAX), decode(&bytes, "it", 8 << 10)) {
+                        (Ok(traces), within) => {
+                            decoded += usize::from(!traces.is_empty());
+                            // As text: a NaN equals nothing.
+                            let same = |within| format!("{within:?}") == format!("{traces:?}");
+                            assert!(within.map_or(true, same));
+                        }
+                        (Err(_), within) => {
+                            refused += 1;
+                            assert!(within.is_err());
+                        }
+                    }
+                }
+            }
+        }
+        assert!(decoded > 100 && refused > 1000, "{decoded} decoded, {refused} refused");
+    }
 }

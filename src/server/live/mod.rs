@@ -42,7 +42,7 @@ use crate::ingest::{Received, Refused, Sink, Taken};
 use crate::options::Tenancy;
 use flush::Flushing;
 use log::LogThread;
-pub use options::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, Step};
+pub use options::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 use rate::Rates;
 use traces::LiveTraces;
 

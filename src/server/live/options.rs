@@ -41,7 +41,7 @@ pub struct IngestOptions {
     /// How long a server that was told to stop may go on flushing.
     pub final_flush: Duration,
     /// Is told of every block that was flushed.
-    pub on_flush: Option<Arc<dyn Fn(&FlushedBlock) + Send + Sync>>,
+    pub on_flush: Option<OnFlush>,
     /// Is told of every step that a crash may come before or after: tests end the process there.
     pub on_step: Arc<dyn Fn(Step) + Send + Sync>,
 }
@@ -61,6 +61,9 @@ impl fmt::Debug for IngestOptions {
             .finish_non_exhaustive()
     }
 }
+
+/// What is told of flushed blocks.
+pub type OnFlush = Arc<dyn Fn(&FlushedBlock) + Send + Sync>;
 
 /// A block that was flushed.
 #[derive(Clone, Debug)]

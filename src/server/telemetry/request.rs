@@ -117,7 +117,7 @@ impl Request {
     /// Traces it, if anything is traced; returns where spans within begin. Names are those of the
     /// semantic conventions for HTTP and for gRPC.
     pub(crate) fn trace(&mut self, headers: &HeaderMap) -> Parent {
-        let name = match self.protocol {
+        let name = || match self.protocol {
             Protocol::Http => format!("{} {}", self.method, self.route),
             Protocol::Grpc => self.route.trim_start_matches('/').to_owned(),
         };

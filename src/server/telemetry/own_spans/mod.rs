@@ -113,12 +113,17 @@ impl Tracer {
 
     /// Begins the span of a request that arrived so long ago, within the one that its `traceparent`
     /// names. Whoever sent that decides whether it is traced; without one everything is.
-    pub(crate) fn request(&self, name: String, headers: &HeaderMap, since: Duration) -> ActiveSpan {
+    pub(crate) fn request(
+        &self,
+        name: impl FnOnce() -> String,
+        headers: &HeaderMap,
+        since: Duration,
+    ) -> ActiveSpan {
         let Some(shared) = &self.0 else { return ActiveSpan::default() };
         let mut span = match Context::of(headers) {
             Some(context) if !context.is_sampled => return ActiveSpan::default(),
             Some(context) => {
-                let mut span = shared.begin(name, SERVER, context.span_id);
+                let mut span = shared.begin(name(), SERVER, context.span_id);
                 span.trace_state = context.trace_state;
                 Open {
                     tracer: Arc::clone(shared),
@@ -127,7 +132,7 @@ impl Tracer {
                     span,
                 }
             }
-            None => shared.root(name, SERVER),
+            None => shared.root(name(), SERVER),
         };
         span.begin_earlier(since);
         ActiveSpan(Some(Box::new(span)))

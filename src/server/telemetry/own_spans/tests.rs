@@ -35,7 +35,7 @@ fn a_request_is_within_its_senders_span_and_has_spans_within() {
     let tracer = tracer();
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let mut request =
-        tracer.request("GET /x".to_owned(), &headers(parent), Duration::from_micros(5));
+        tracer.request(|| "GET /x".to_owned(), &headers(parent), Duration::from_micros(5));
     request.text("tenant", || "a".to_owned());
     let mut child = request.as_parent().child("scan");
     child.cost(&QueryStats { bytes_read: 7, requests: 2, ..QueryStats::default() });
@@ -61,12 +61,12 @@ fn a_request_is_within_its_senders_span_and_has_spans_within() {
 fn what_is_not_sampled_or_not_wanted_makes_no_span() {
     let tracer = tracer();
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-    let unsampled = tracer.request("x".to_owned(), &headers(parent), Duration::ZERO);
+    let unsampled = tracer.request(|| "x".to_owned(), &headers(parent), Duration::ZERO);
     drop(unsampled.as_parent().child("y"));
     drop(unsampled);
     assert!(ended(&tracer).is_empty());
     let none = Tracer::default();
-    let mut span = none.request("x".to_owned(), &HeaderMap::new(), Duration::ZERO);
+    let mut span = none.request(|| "x".to_owned(), &HeaderMap::new(), Duration::ZERO);
     span.text("key", || unreachable!("nobody is told"));
     assert_eq!(none.counts(), None);
 }
@@ -75,7 +75,7 @@ fn what_is_not_sampled_or_not_wanted_makes_no_span() {
 fn spans_without_room_are_dropped_and_counted() {
     let tracer = tracer();
     for _ in 0..MAX_WAITING + 3 {
-        drop(tracer.request("x".to_owned(), &HeaderMap::new(), Duration::ZERO));
+        drop(tracer.request(|| "x".to_owned(), &HeaderMap::new(), Duration::ZERO));
     }
     assert_eq!(tracer.counts(), Some(Counts { dropped: 3, ..Counts::default() }));
     assert_eq!(ended(&tracer).len(), MAX_WAITING);
@@ -130,7 +130,7 @@ async fn batches_are_sent_again_when_asked_and_given_up_when_refused() {
     let mut exporter = Exporter::new(tracer.clone(), &options(&url), |_| {}).unwrap();
     let shared = tracer.0.clone().unwrap();
     for _ in 0..BATCH + 1 {
-        drop(tracer.request("x".to_owned(), &HeaderMap::new(), Duration::ZERO));
+        drop(tracer.request(|| "x".to_owned(), &HeaderMap::new(), Duration::ZERO));
     }
     exporter.send_all(&shared, 2).await;
     let counts = Counts { sent: BATCH as u64, failed: 1, dropped: 0 };
@@ -152,7 +152,7 @@ async fn batches_are_sent_again_when_asked_and_given_up_when_refused() {
 async fn what_is_left_is_sent_at_the_end() {
     let (url, received) = receiver(&[]).await;
     let tracer = Tracer::new(options(&url), || 5_000);
-    drop(tracer.request("x".to_owned(), &HeaderMap::new(), Duration::ZERO));
+    drop(tracer.request(|| "x".to_owned(), &HeaderMap::new(), Duration::ZERO));
     let exporter = Exporter::new(tracer.clone(), &options(&url), |_| {}).unwrap();
     exporter.run(std::future::ready(()), Duration::from_secs(5)).await;
     assert_eq!(received.lock().len(), 1);
