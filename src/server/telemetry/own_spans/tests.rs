@@ -105,9 +105,12 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(|o| o.headers = vec![("a b".to_owned(), String::new())]).contains("a b"));
 }
 
+/// Headers and bodies of requests.
+type Bodies = Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>;
+
 /// Answers requests in turn with these statuses and keeps what they brought.
-async fn receiver(statuses: &'static [u16]) -> (String, Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>) {
-    let received: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>> = Arc::default();
+async fn receiver(statuses: &'static [u16]) -> (String, Bodies) {
+    let received = Bodies::default();
     let kept = Arc::clone(&received);
     let answer = move |headers: HeaderMap, body: bytes::Bytes| {
         let mut kept = kept.lock();
