@@ -43,7 +43,7 @@ fn one_server_is_asked_for_the_traces_of_another() {
     let headers = [("X-Scope-OrgID", "shop5"), ("traceparent", &*unsampled)];
     assert_eq!(traced.ask("GET", "/api/v2/search/tags", &headers).status, 200);
     assert_eq!(traced.get("/api/search?q=%7B").status, 400);
-    assert_eq!(traced.get("/api/search?q=%7B%7D").status, 200);
+    assert_eq!(traced.get(&format!("/api/search?q=%7B%7D&{RANGE}")).status, 200);
     assert_eq!(traced.get("/api/echo").status, 200);
     let client = crate::support::grpc::Client::connect(&traced.address);
     let search = crate::support::grpc::Search {
@@ -72,8 +72,14 @@ fn one_server_is_asked_for_the_traces_of_another() {
     let cost = "span.traceql.store.bytes > 0 && span.traceql.inspected.spans > 0";
     let query = format!("{{ trace:id = \"{PARENT}\" && name = \"search\" && {cost} }}");
     assert_eq!(found(server, &query).len(), 1);
-    for child in ["wait for a turn", "compile", "search"] {
-        let query = format!("{{ name = \"GET /api/search\" }} > {{ name = \"{child}\" }}");
+    for (parent, child) in [
+        ("GET /api/search", "wait for a turn"),
+        ("GET /api/search", "compile"),
+        ("GET /api/search", "search"),
+        ("search", "plan"),
+        ("search", "scan"),
+    ] {
+        let query = format!("{{ name = \"{parent}\" }} > {{ name = \"{child}\" }}");
         assert!(!found(server, &query).is_empty(), "{child}");
     }
     let refused = found(server, "{ span.http.response.status_code = 400 && status = unset }");

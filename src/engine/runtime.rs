@@ -160,6 +160,7 @@ impl QueryRun {
     /// Says how many units there are to be done.
     pub(crate) fn plan_units(&self, n: u64) {
         if let Some(progress) = &self.progress {
+            progress.planned.get_or_init(Instant::now);
             progress.units_total.store(n, Ordering::Relaxed);
         }
     }

@@ -11,13 +11,14 @@ mod watch;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::bucket::tenant::TenantId;
-use traceql_engine::{Engine, Outcome, QueryOptions};
+use traceql_engine::{Engine, Outcome, Progress, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
 use crate::live::Live;
@@ -56,6 +57,14 @@ pub(crate) struct Asked {
     pub(crate) trace: Parent,
     /// Who looks on while it is answered.
     pub(crate) watch: Option<Arc<Watch>>,
+}
+
+impl Asked {
+    /// What the query moves, if anybody looks.
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        let watched = self.watch.as_ref().map(|watch| &watch.progress);
+        watched.or_else(|| self.trace.progress())
+    }
 }
 
 /// A handler at work. Handlers hold whole queries; without the box every request would be as large as
@@ -121,7 +130,12 @@ impl Context {
         work: impl Future<Output = traceql_engine::Result<Outcome<T>>> + Send,
     ) -> traceql_engine::Result<Outcome<T>> {
         let mut span = asked.trace.child(name);
+        let begun = Instant::now();
         let outcome = work.await;
+        if let Some(planned) = asked.progress().and_then(|progress| progress.planned.get()) {
+            span.part("plan", begun, *planned);
+            span.part("scan", *planned, Instant::now());
+        }
         match &outcome {
             Ok(outcome) => span.cost(&outcome.stats),
             Err(error) => span.fails(&error.to_string()),
@@ -146,7 +160,7 @@ impl Context {
     fn query_options(&self, asked: &Asked, time_range: Option<(u64, u64)>) -> QueryOptions {
         QueryOptions {
             time_range,
-            progress: asked.watch.as_ref().map(|watch| Arc::clone(&watch.progress)),
+            progress: asked.progress().map(Arc::clone),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             ..self.options.query.clone()
         }

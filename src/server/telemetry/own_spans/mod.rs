@@ -18,7 +18,7 @@ use axum::http::header::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use traceql_blocks::model::{AttributeValue, KeyValue, Span, TraceId};
-use traceql_engine::QueryStats;
+use traceql_engine::{Progress, QueryStats};
 use uuid::Uuid;
 
 use crate::live::{FlushedBlock, IngestOptions};
@@ -97,7 +97,16 @@ struct Open {
 
 /// Where spans within another one begin.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parent(Option<(Arc<Shared>, TraceId, Vec<u8>)>);
+pub(crate) struct Parent(Option<Within>);
+
+#[derive(Clone, Debug)]
+struct Within {
+    tracer: Arc<Shared>,
+    trace_id: TraceId,
+    span_id: Vec<u8>,
+    /// Of the query that is made within.
+    progress: Arc<Progress>,
+}
 
 impl Tracer {
     /// A tracer that sends nothing before [`Tracer::export`] runs.
@@ -238,11 +247,25 @@ impl Open {
 impl ActiveSpan {
     /// Where spans within this one begin.
     pub(crate) fn as_parent(&self) -> Parent {
-        Parent(
-            self.0
-                .as_ref()
-                .map(|open| (Arc::clone(&open.tracer), open.trace_id, open.span.span_id.clone())),
-        )
+        Parent(self.0.as_ref().map(|open| Within {
+            tracer: Arc::clone(&open.tracer),
+            trace_id: open.trace_id,
+            span_id: open.span.span_id.clone(),
+            progress: Arc::default(),
+        }))
+    }
+
+    /// A part of it that is over, as a span within.
+    pub(crate) fn part(&self, name: &str, from: Instant, to: Instant) {
+        let Some(open) = &self.0 else { return };
+        let at = |time: Instant| {
+            let since = time.saturating_duration_since(open.begun).as_nanos();
+            open.span.start_unix_nanos.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+        };
+        let parent = open.span.span_id.clone();
+        let span = open.tracer.begin(name.to_owned(), INTERNAL, parent);
+        let (start_unix_nanos, end_unix_nanos) = (at(from), at(to));
+        open.tracer.end(open.trace_id, Span { start_unix_nanos, end_unix_nanos, ..span });
     }
 
     /// Says something of it in text. What it is is not asked for if nobody is told.
@@ -303,10 +326,19 @@ impl Drop for ActiveSpan {
 impl Parent {
     /// Begins a span within.
     pub(crate) fn child(&self, name: &str) -> ActiveSpan {
-        ActiveSpan(self.0.as_ref().map(|(tracer, trace_id, parent)| {
-            let span = tracer.begin(name.to_owned(), INTERNAL, parent.clone());
-            let (tracer, trace_id) = (Arc::clone(tracer), *trace_id);
-            Box::new(Open { tracer, trace_id, begun: Instant::now(), span })
+        ActiveSpan(self.0.as_ref().map(|within| {
+            let parent = within.span_id.clone();
+            Box::new(Open {
+                tracer: Arc::clone(&within.tracer),
+                trace_id: within.trace_id,
+                begun: Instant::now(),
+                span: within.tracer.begin(name.to_owned(), INTERNAL, parent),
+            })
         }))
+    }
+
+    /// What a query is to move, if it is traced.
+    pub(crate) fn progress(&self) -> Option<&Arc<Progress>> {
+        self.0.as_ref().map(|within| &within.progress)
     }
 }
