@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use object_store::ObjectStore;
