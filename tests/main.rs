@@ -20,6 +20,7 @@ mod hostile;
 mod ingest;
 mod lint;
 mod memory;
+mod metric_labels;
 mod metrics_evaluator;
 mod metrics_examples;
 mod metrics_oracle;

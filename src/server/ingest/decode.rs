@@ -10,7 +10,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 use traceql_blocks::write::otlp;
 
-use super::{Limits, Received, Refused, Sink, Taken};
+use super::{Limits, Refused, Sink, Taken};
 use crate::request::tenants;
 
 /// How the body of a request is written.
@@ -24,22 +24,24 @@ pub(super) enum Encoding {
 pub(super) fn decode(
     body: Bytes,
     encoding: Encoding,
-    tenant: Option<TenantId>,
     limits: Limits,
-) -> Result<Received, Refused> {
+) -> Result<Vec<Trace>, Refused> {
     const NAME: &str = "the request";
-    let size_bytes = body.len();
     let decoded = match encoding {
         Encoding::Protobuf => otlp::decode_protobuf_within(body, NAME, limits.decode_bytes),
         Encoding::Json => otlp::decode_json_within(&body, NAME, limits.decode_bytes),
     };
-    let traces: Vec<Trace> = decoded.map_err(|error| match error {
+    decoded.map_err(refused)
+}
+
+/// Bytes that cannot be decoded are wrong, and so are those that would take too much memory.
+pub(super) fn refused(error: BlocksError) -> Refused {
+    match error {
         error @ (BlocksError::Memory { .. } | BlocksError::OverLimit { .. }) => {
             Refused::Invalid(format!("{error}; send smaller batches"))
         }
         error => Refused::Invalid(error.to_string()),
-    })?;
-    Ok(Received { tenant, traces, size_bytes, protocol: "", skips_metrics: false })
+    }
 }
 
 /// An `ExportTraceServiceResponse` as protobuf: without bytes if everything was taken.

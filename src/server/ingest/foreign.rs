@@ -7,11 +7,10 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{any, post};
-use traceql_blocks::Error as BlocksError;
-use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::import::{jaeger, zipkin};
+use traceql_blocks::model::Trace;
 
-use super::decode::tenant;
+use super::decode::{refused, tenant};
 use super::http::{Failure, skips_metrics, whole, wrong_method};
 use super::{Limits, Received, Receiver, Refused, Sink, grpc};
 
@@ -132,21 +131,17 @@ async fn take<S: Sink>(
 ) -> Result<(), Failure> {
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
     let body = whole(receiver, headers, body).await?;
-    let mut received = decode(&body, form, tenant, receiver.limits)?;
-    received.skips_metrics = skips_metrics(headers);
+    let traces = decode(&body, form, receiver.limits)?;
+    let (size_bytes, protocol) = (body.len(), form.protocol());
+    let skips_metrics = skips_metrics(headers);
+    let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
     // These protocols have no way to say that some spans were dropped.
     receiver.sink.take(&mut received).await?;
     Ok(())
 }
 
 /// Decodes a body.
-pub(super) fn decode(
-    body: &[u8],
-    form: Form,
-    tenant: Option<TenantId>,
-    limits: Limits,
-) -> Result<Received, Refused> {
-    const NAME: &str = "the request";
+pub(super) fn decode(body: &[u8], form: Form, limits: Limits) -> Result<Vec<Trace>, Refused> {
     let decode = match form {
         Form::ZipkinJson => zipkin::decode_v2,
         Form::ZipkinJsonV1 => zipkin::decode_v1,
@@ -154,14 +149,7 @@ pub(super) fn decode(
         Form::JaegerThrift => jaeger::decode_thrift,
         Form::JaegerProtobuf => jaeger::decode_post_spans,
     };
-    let traces = decode(body, NAME, limits.decode_bytes).map_err(|error| match error {
-        error @ (BlocksError::Memory { .. } | BlocksError::OverLimit { .. }) => {
-            Refused::Invalid(format!("{error}; send smaller batches"))
-        }
-        error => Refused::Invalid(error.to_string()),
-    })?;
-    let size_bytes = body.len();
-    Ok(Received { tenant, traces, size_bytes, protocol: form.protocol(), skips_metrics: false })
+    decode(body, "the request", limits.decode_bytes).map_err(refused)
 }
 
 fn refuse(failure: &Failure) -> Response<Body> {

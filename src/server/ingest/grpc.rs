@@ -17,7 +17,7 @@ use super::decode::{Encoding, decode, success, tenant};
 use super::foreign::{self, Form};
 use super::http::skips_metrics;
 use super::status::RpcStatus;
-use super::{Receiver, Refused, Sink};
+use super::{Received, Receiver, Refused, Sink};
 use crate::framing::{Whole, is_grpc};
 
 /// Answers one call of OTLP.
@@ -95,14 +95,13 @@ impl<S: Sink> UnaryService<Bytes> for Call<S> {
             let (metadata, _, body) = request.into_parts();
             let headers = metadata.into_headers();
             let tenant = tenant(receiver.sink.as_ref(), &headers)?;
-            let mut received = match service {
-                Service::Export => decode(body, Encoding::Protobuf, tenant, receiver.limits),
-                Service::PostSpans => {
-                    foreign::decode(&body, Form::JaegerProtobuf, tenant, receiver.limits)
-                }
+            let size_bytes = body.len();
+            let traces = match service {
+                Service::Export => decode(body, Encoding::Protobuf, receiver.limits),
+                Service::PostSpans => foreign::decode(&body, Form::JaegerProtobuf, receiver.limits),
             }?;
-            received.protocol = service.name();
-            received.skips_metrics = skips_metrics(&headers);
+            let (protocol, skips_metrics) = (service.name(), skips_metrics(&headers));
+            let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
             let taken = receiver.sink.take(&mut received).await?;
             Ok(tonic::Response::new(match service {
                 Service::Export => success(&taken),

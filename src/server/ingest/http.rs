@@ -14,7 +14,7 @@ use prost::Message as _;
 
 use super::decode::{self, Encoding, decode, tenant};
 use super::status::RpcStatus;
-use super::{Receiver, Refused, Sink, Taken};
+use super::{Received, Receiver, Refused, Sink, Taken};
 
 /// A request that is not taken.
 pub(super) struct Failure {
@@ -67,9 +67,10 @@ async fn take<S: Sink>(
 ) -> Result<Taken, Failure> {
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
     let body = whole(receiver, headers, body).await?;
-    let mut received = decode(body, encoding, tenant, receiver.limits)?;
-    received.protocol = OTLP_HTTP;
-    received.skips_metrics = skips_metrics(headers);
+    let size_bytes = body.len();
+    let traces = decode(body, encoding, receiver.limits)?;
+    let (protocol, skips_metrics) = (OTLP_HTTP, skips_metrics(headers));
+    let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
     Ok(receiver.sink.take(&mut received).await?)
 }
 
