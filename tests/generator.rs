@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Nowhere;
 
 impl Sink for Nowhere {
-    async fn take(&self, _: Received) -> Result<Taken, Refused> {
+    async fn take(&self, _: &mut Received) -> Result<Taken, Refused> {
         Ok(Taken::default())
     }
 }
@@ -169,7 +169,7 @@ fn serve(listener: std::net::TcpListener, generator: Arc<Generator>, stop: onesh
         listener.set_nonblocking(true).expect("a socket");
         let listener = TcpListener::from_std(listener).expect("a socket");
         let tee = Arc::new(Tee::new(Arc::new(Nowhere), Arc::clone(&generator)));
-        let router = ingest::router(tee, ingest::Limits::default())
+        let router = ingest::router(ingest::Protocol::Otlp, tee, ingest::Limits::default())
             .merge(generator::router(Arc::clone(&generator)));
         let stopped = async { drop(stop.await) };
         tokio::select! {

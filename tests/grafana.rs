@@ -360,3 +360,91 @@ fn old_releases_find_what_they_look_for() {
     let major: u32 = info["version"].split('.').next().expect("a part").parse().expect("a number");
     assert!(major >= 3);
 }
+
+#[test]
+fn what_a_client_adds_changes_no_answer() {
+    use std::io::Read as _;
+
+    let server = Server::start();
+    let query = encoded("{ status = error } | select(name)");
+    let rate = encoded("{ } | rate() by (resource.service.name)");
+    let targets = [
+        format!("/api/v2/traces/{TRACE}"),
+        format!("/api/search?q={query}&limit=20&spss=3&{RANGE}"),
+        format!("/api/metrics/query_range?q={rate}&{RANGE}&step=60s&exemplars=0"),
+        format!("/api/metrics/query?q={rate}&{RANGE}"),
+        format!("/api/v2/search/tags?limit=5000&{RANGE}"),
+        format!("/api/v2/search/tag/resource.service.name/values?limit=5000&{RANGE}"),
+    ];
+    // What it cost differs: pages are kept.
+    let body = |bytes: &[u8]| {
+        let mut body: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+        body.as_object_mut().expect("an object").remove("metrics");
+        body.to_string()
+    };
+    for target in targets {
+        let plain = get(&server, &target, "application/json");
+        assert_eq!(plain.status, 200, "{target}: {}", plain.text());
+        // The client of Go takes gzip unless told otherwise; the plugin passes on what it was asked
+        // with, and a proxy may make a GET a POST.
+        let added = [
+            ("X-Scope-OrgID", "shop5"),
+            ("Accept", "application/json, text/plain;q=0.5"),
+            ("Accept-Encoding", "gzip"),
+            ("User-Agent", "Grafana/12.3.0"),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("X-Grafana-Org-Id", "1"),
+            ("X-Query-Group-Id", "a-group"),
+            ("Recent-Data-Target", "live-store"),
+            ("Authorization", "Basic YWRtaW46YWRtaW4="),
+        ];
+        for method in ["GET", "POST"] {
+            let answer = server.ask(method, &target, &added);
+            assert_eq!(answer.status, 200, "{method} {target}: {}", answer.text());
+            let bytes = match answer.headers.get("content-encoding").map(String::as_str) {
+                Some("gzip") => {
+                    let mut expanded = Vec::new();
+                    let mut reader = flate2::read::GzDecoder::new(answer.body.as_slice());
+                    reader.read_to_end(&mut expanded).expect("gzip");
+                    assert_eq!(answer.headers["vary"].to_lowercase(), "accept-encoding");
+                    expanded
+                }
+                _ => answer.body,
+            };
+            assert_eq!(body(&bytes), body(&plain.body), "{method} {target}");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_streamed_to_the_same_end() {
+    use traceql_server::api::protobuf::{QueryInstantResponse, QueryRangeResponse};
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Asked {
+        #[prost(string, tag = "1")]
+        query: String,
+        #[prost(uint64, tag = "2")]
+        start: u64,
+        #[prost(uint64, tag = "3")]
+        end: u64,
+        #[prost(uint64, tag = "4")]
+        step: u64,
+    }
+    let server = Server::start();
+    let client = Client::connect(&server.address);
+    let query = "{ } | rate() by (resource.service.name)";
+    let (start, end) = (1_767_225_600_000_000_000, 1_767_229_500_000_000_000);
+    let mut asked = Asked { query: query.to_owned(), start, end, step: 60_000_000_000 };
+    let range: QueryRangeResponse = client.call("MetricsQueryRange", &asked).last();
+    let target = format!("/api/metrics/query_range?q={}&{RANGE}&step=60s", encoded(query));
+    let over_http: body::Range = json(&server, &target);
+    assert_eq!(range.series.len(), over_http.series.len());
+    for (streamed, other) in range.series.iter().zip(&over_http.series) {
+        assert_eq!(streamed.labels[0].key, other.labels[0].key);
+        assert_eq!(streamed.samples.len(), other.samples.len());
+    }
+    asked.step = 0;
+    let instant: QueryInstantResponse = client.call("MetricsQueryInstant", &asked).last();
+    assert_eq!(instant.series.len(), range.series.len());
+}

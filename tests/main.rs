@@ -26,14 +26,17 @@ mod ingest;
 mod lint;
 mod many_blocks;
 mod memory;
+mod metric_labels;
 mod metrics_evaluator;
 mod metrics_examples;
 mod metrics_oracle;
 mod observed;
 mod oracle;
 mod outage;
+mod own_traces;
 mod pages;
 mod readme;
+mod receivers;
 mod remote;
 #[cfg(unix)]
 mod repl;

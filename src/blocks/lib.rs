@@ -5,6 +5,7 @@ pub mod analyse;
 pub mod bucket;
 pub mod compact;
 pub mod error;
+pub mod import;
 pub mod model;
 pub mod read;
 pub mod schema;

@@ -16,6 +16,7 @@ use crate::ingest_args::IngestArgs;
 use crate::page_args::PageArgs;
 use crate::serve_args::ServingArgs;
 use crate::sql_args::SqlArgs;
+use crate::tracing_args::TracingArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
@@ -524,6 +525,8 @@ pub(crate) struct ServeArgs {
     pub(crate) serving: ServingArgs,
     #[command(flatten)]
     pub(crate) generator: GeneratorArgs,
+    #[command(flatten)]
+    pub(crate) tracing: TracingArgs,
     #[command(flatten)]
     pub(crate) limits: ServeLimits,
 }

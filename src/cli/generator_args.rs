@@ -7,9 +7,10 @@ use traceql_server::generator::{
 };
 
 use crate::error::{Error, Result};
+use crate::metric_label_args::MetricLabelArgs;
 use crate::settings;
 
-const GENERATOR: &str = "Making metrics of spans";
+pub(crate) const GENERATOR: &str = "Making metrics of spans";
 
 /// How metrics are made.
 #[derive(Args, Debug)]
@@ -33,18 +34,17 @@ pub(crate) struct GeneratorArgs {
     /// How often series are sent [default: 15s]
     #[arg(help_heading = GENERATOR, long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) metrics_interval: Option<String>,
-    /// An attribute that is a label of span metrics; may be repeated
-    #[arg(help_heading = GENERATOR, long, value_name = "KEY", hide_short_help = true)]
-    pub(crate) span_dimension: Vec<String>,
-    /// An attribute of either side that is a label of the service graph; may be repeated
-    #[arg(help_heading = GENERATOR, long, value_name = "KEY", hide_short_help = true)]
-    pub(crate) graph_dimension: Vec<String>,
+    #[command(flatten)]
+    pub(crate) labels: MetricLabelArgs,
     /// Make a label of each side of them: client_… and server_…
     #[arg(help_heading = GENERATOR, long, hide_short_help = true)]
     pub(crate) graph_dimensions_by_side: bool,
     /// Upper bounds of buckets of span latencies, seconds [default: 0.002,0.004,…,16.384]
     #[arg(help_heading = GENERATOR, long, value_delimiter = ',', value_name = "BOUND,…", hide_short_help = true)]
     pub(crate) span_buckets: Vec<f64>,
+    /// Upper bounds of buckets of the service graph's latencies, seconds [default: 0.1,0.2,…,12.8]
+    #[arg(help_heading = GENERATOR, long, value_delimiter = ',', value_name = "BOUND,…", hide_short_help = true)]
+    pub(crate) graph_buckets: Vec<f64>,
     /// How long one side of a request waits for the other [default: 10s]
     #[arg(help_heading = GENERATOR, long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) graph_wait: Option<String>,
@@ -69,9 +69,15 @@ pub(crate) struct GeneratorArgs {
     /// Most series of a tenant, buckets included; others are counted together; 0 is none
     #[arg(help_heading = GENERATOR, long, default_value_t = 0, value_name = "N", hide_short_help = true)]
     pub(crate) max_active_series: usize,
+    /// Most sets of labels of a tenant; others are counted together; 0 is none
+    #[arg(help_heading = GENERATOR, long, default_value_t = 0, value_name = "N", hide_short_help = true)]
+    pub(crate) max_active_entities: usize,
     /// Most values of a label; others are counted together; 0 is none
     #[arg(help_heading = GENERATOR, long, default_value_t = 0, value_name = "N", hide_short_help = true)]
     pub(crate) max_label_values: usize,
+    /// Count, but neither send nor show: to see how many series there would be
+    #[arg(help_heading = GENERATOR, long, hide_short_help = true)]
+    pub(crate) metrics_dry_run: bool,
     /// Spans that ended longer ago are not counted [default: 30s]
     #[arg(help_heading = GENERATOR, long, value_name = "DURATION", hide_short_help = true)]
     pub(crate) metrics_slack: Option<String>,
@@ -135,27 +141,30 @@ impl GeneratorArgs {
         }
         metrics.limits = SeriesLimits {
             max_active_series: self.max_active_series,
+            max_active_entities: self.max_active_entities,
             max_cardinality_per_label: self.max_label_values,
-            ..SeriesLimits::default()
         };
+        metrics.is_dry_run = self.metrics_dry_run;
+        self.labels.set(metrics)?;
         metrics.histograms = match self.histograms {
             HistogramForm::Classic => Histograms::Classic,
             HistogramForm::Native => Histograms::Native,
             HistogramForm::Both => Histograms::Both,
         };
         let spans = &mut metrics.span_metrics;
-        spans.dimensions.clone_from(&self.span_dimension);
         spans.enable_target_info = self.target_info;
         spans.span_multiplier_key.clone_from(&self.span_multiplier_key);
         if !self.span_buckets.is_empty() {
             spans.histogram_buckets.clone_from(&self.span_buckets);
         }
         let graph = &mut metrics.service_graphs;
-        graph.dimensions.clone_from(&self.graph_dimension);
         graph.enable_client_server_prefix = self.graph_dimensions_by_side;
         graph.enable_virtual_node_label = self.graph_virtual_node_label;
         graph.enable_messaging_system_latency_histogram = self.graph_messaging_latency;
         graph.max_items = self.graph_max_items;
+        if !self.graph_buckets.is_empty() {
+            graph.histogram_buckets.clone_from(&self.graph_buckets);
+        }
         if let Some(wait) = settings::duration("graph-wait", self.graph_wait.as_deref())? {
             graph.wait = wait;
         }

@@ -31,6 +31,15 @@ pub(crate) struct IngestArgs {
     /// Take OTLP over HTTP here
     #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
     pub(crate) otlp_http: Option<String>,
+    /// Take spans of Zipkin here: JSON and protobuf over HTTP
+    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    pub(crate) zipkin: Option<String>,
+    /// Take spans of Jaeger here: Thrift over HTTP
+    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    pub(crate) jaeger_http: Option<String>,
+    /// Take spans of Jaeger over gRPC here
+    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    pub(crate) jaeger_grpc: Option<String>,
     /// Folder of the write-ahead log, which holds what is not in blocks yet
     #[arg(help_heading = INGEST, long, value_name = "DIR")]
     pub(crate) wal: Option<PathBuf>,
@@ -75,7 +84,9 @@ pub(crate) struct IngestArgs {
 impl IngestArgs {
     /// Whether traces are taken in.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.otlp_grpc.is_some() || self.otlp_http.is_some()
+        let addresses = [&self.otlp_grpc, &self.otlp_http, &self.zipkin];
+        let addresses = addresses.into_iter().chain([&self.jaeger_http, &self.jaeger_grpc]);
+        addresses.flatten().next().is_some()
     }
 
     /// Makes the folder of blocks, if it is one of this machine: a first start has none.
@@ -162,6 +173,9 @@ impl IngestArgs {
         Ok(Some(IngestOptions {
             otlp_grpc: self.otlp_grpc.clone(),
             otlp_http: self.otlp_http.clone(),
+            zipkin: self.zipkin.clone(),
+            jaeger_http: self.jaeger_http.clone(),
+            jaeger_grpc: self.jaeger_grpc.clone(),
             wal: wal.clone(),
             segment_bytes: 64 << 20,
             destination: Destination::open(source, stores).await?,
@@ -178,6 +192,7 @@ impl IngestArgs {
             },
             cut: CutSettings { check: cut.check.min(shortest / 2), ..cut },
             final_flush: std::time::Duration::from_secs(60),
+            on_flush: None,
             on_step: crash_at(self.crash_at.as_deref())?,
         }))
     }

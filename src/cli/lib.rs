@@ -17,6 +17,7 @@ mod generator_args;
 mod host;
 mod ingest_args;
 mod lint;
+mod metric_label_args;
 mod output;
 mod page_args;
 mod repl;
@@ -26,6 +27,7 @@ mod settings;
 mod sql_args;
 mod supervise;
 mod terminal;
+mod tracing_args;
 mod units;
 mod write_args;
 

@@ -1,7 +1,8 @@
 //! An answer together with what it cost and whether it is whole.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// An answer and everything one must know to judge it.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +57,8 @@ pub struct QueryStats {
 /// How far a running query has come. Only ever grows; read with relaxed order, for display.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// When the (first) plan was made.
+    pub planned: OnceLock<Instant>,
     /// Blocks left after pruning by time; 0 until the plan is made.
     pub selected_blocks: AtomicU64,
     /// Bytes of `data.parquet` of those blocks.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use object_store::ObjectStore;
@@ -160,6 +161,7 @@ impl QueryRun {
     /// Says how many units there are to be done.
     pub(crate) fn plan_units(&self, n: u64) {
         if let Some(progress) = &self.progress {
+            progress.planned.get_or_init(Instant::now);
             progress.units_total.store(n, Ordering::Relaxed);
         }
     }

@@ -28,6 +28,7 @@ use crate::route::{self, Endpoint, Page, Query};
 use crate::status::{self, API_VERSION, Shown};
 use crate::stream;
 use crate::task::AbortOnDrop;
+use crate::telemetry::own_spans::Parent;
 use crate::telemetry::{self, Protocol, Request as Observed, Telemetry, exposition};
 
 /// What every connection shares.
@@ -112,12 +113,14 @@ impl Server {
                 Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
             }
             Some((Endpoint::Query(query), argument)) => {
+                let trace = observed.trace(headers);
                 let asked = match form::parameters(request, body).await {
                     Ok(parameters) => self.understand(query, argument, &parameters, headers),
                     Err(failure) => Err(failure),
                 };
                 match asked {
-                    Ok(asked) => {
+                    Ok(mut asked) => {
+                        asked.trace = trace;
                         observed.asks(&asked.tenants, asked.parameters.get("q"));
                         return self.run(asked, accepts_gzip).await;
                     }
@@ -215,6 +218,7 @@ impl Server {
             argument: decode_path(argument)?.into_owned(),
             parameters: Parameters::parse(parameters),
             form,
+            trace: Parent::default(),
             watch: None,
         })
     }
@@ -237,7 +241,10 @@ impl Server {
 
     /// Runs a query when its turn comes. If the client goes away, so does the query.
     async fn run(&self, asked: Asked, accepts_gzip: bool) -> Response<Body> {
-        let turn = match self.turn(&asked.tenants).await {
+        let waiting = asked.trace.child("wait for a turn");
+        let turn = self.turn(&asked.tenants).await;
+        drop(waiting);
+        let turn = match turn {
             Ok(turn) => turn,
             Err(full) => return Reply::from(full).into_response(false),
         };

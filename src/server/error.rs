@@ -26,6 +26,9 @@ pub enum Error {
     /// No metrics can be made by these settings.
     #[error(transparent)]
     Generator(#[from] crate::generator::OptionsError),
+    /// No traces of our own can be sent by these settings.
+    #[error(transparent)]
+    Tracing(#[from] crate::telemetry::own_spans::TracingError),
     /// The source cannot be read.
     #[error(transparent)]
     Storage(#[from] traceql_blocks::Error),

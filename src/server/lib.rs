@@ -24,6 +24,7 @@ mod task;
 pub mod telemetry;
 
 pub use error::{Error, Result};
-pub use live::{CutSettings, IngestLimits, IngestOptions, Step};
+pub use live::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 pub use options::{ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy};
 pub use serve::{Listening, serve, stop_signal};
+pub use telemetry::own_spans::{TracingError, TracingOptions};

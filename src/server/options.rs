@@ -9,6 +9,7 @@ use traceql_language::Dialect;
 
 use crate::generator::GeneratorOptions;
 use crate::live::IngestOptions;
+use crate::telemetry::own_spans::TracingOptions;
 
 /// Bytes kept of answers of metrics queries unless told otherwise.
 pub const ANSWER_CACHE_BYTES: usize = 32 << 20;
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub poll: Duration,
     /// How long requests may go on after the server was told to stop.
     pub drain: Duration,
+    /// Where traces of what the server does itself are sent, if they are.
+    pub tracing: Option<TracingOptions>,
     /// The time, unix nanoseconds.
     pub clock: fn() -> u64,
     /// Which requests are told of in a line when they are over.

@@ -25,12 +25,12 @@ use crate::error::{Error, Result};
 use crate::form;
 use crate::generator::{self, Generator, GeneratorOptions, Tee};
 use crate::handler::{Answers, Context};
-use crate::ingest;
+use crate::ingest::{self, Counting, Protocol};
 use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::queue::{Bounds, Queue};
 use crate::task::AbortOnDrop;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, own_spans};
 
 /// Largest OTLP request that is taken, as sent and decompressed: Tempo's bound.
 const MAX_REQUEST_BYTES: usize = 20 << 20;
@@ -46,6 +46,12 @@ pub struct Listening {
     pub otlp_grpc: Option<SocketAddr>,
     /// For OTLP over HTTP.
     pub otlp_http: Option<SocketAddr>,
+    /// For Zipkin.
+    pub zipkin: Option<SocketAddr>,
+    /// For Jaeger over HTTP.
+    pub jaeger_http: Option<SocketAddr>,
+    /// For Jaeger over gRPC.
+    pub jaeger_grpc: Option<SocketAddr>,
 }
 
 /// Serves until `stop` is done, then lets requests end for [`ServeOptions::drain`] at most, and
@@ -59,7 +65,8 @@ pub async fn serve(
     on_listening: impl FnOnce(Listening) + Send,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let ingest = options.ingest.clone();
+    let (tracer, exporting) = own_spans::start(&options)?;
+    let ingest = options.ingest.clone().map(|ingest| tracer.tracing_flushes(ingest));
     let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
     let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
     let generator = generator.transpose()?;
@@ -78,17 +85,24 @@ pub async fn serve(
     let compute = Compute(Some(compute));
     let (listener, http) = bind(&options.listen).await?;
     let mut receivers = Vec::new();
-    let mut otlp = [None, None];
+    let mut received_at = [None; 5];
     if let Some(ingest) = &ingest {
-        for (address, at) in [&ingest.otlp_grpc, &ingest.otlp_http].into_iter().zip(&mut otlp) {
+        let wanted = [
+            (&ingest.otlp_grpc, Protocol::Otlp),
+            (&ingest.otlp_http, Protocol::Otlp),
+            (&ingest.zipkin, Protocol::Zipkin),
+            (&ingest.jaeger_http, Protocol::Jaeger),
+            (&ingest.jaeger_grpc, Protocol::Jaeger),
+        ];
+        for ((address, protocol), at) in wanted.into_iter().zip(&mut received_at) {
             if let Some(address) = address {
                 let (listener, address) = bind(address).await?;
                 *at = Some(address);
-                receivers.push(listener);
+                receivers.push((listener, protocol));
             }
         }
     }
-    let [otlp_grpc, otlp_http] = otlp;
+    let [otlp_grpc, otlp_http, zipkin, jaeger_http, jaeger_grpc] = received_at;
     let (grpc_listener, grpc) = match &options.grpc_listen {
         Some(grpc_listen) => {
             let (listener, address) = bind(grpc_listen).await?;
@@ -96,7 +110,7 @@ pub async fn serve(
         }
         None => (None, None),
     };
-    on_listening(Listening { http, grpc, otlp_grpc, otlp_http });
+    on_listening(Listening { http, grpc, otlp_grpc, otlp_http, zipkin, jaeger_http, jaeger_grpc });
 
     let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
     let (poll, drain) = (options.poll, options.drain);
@@ -108,7 +122,9 @@ pub async fn serve(
             running_of_tenant: options.limits.concurrent_queries_per_tenant,
             waiting_of_tenant: options.limits.queued_queries,
         }),
-        telemetry: Arc::new(Telemetry::new(options.request_log, (options.clock)())),
+        telemetry: Arc::new(
+            Telemetry::new(options.request_log, (options.clock)()).traced_by(tracer),
+        ),
         generator: generator.clone(),
         io_total,
         compute: compute.handle(),
@@ -121,6 +137,7 @@ pub async fn serve(
             warned: Mutex::default(),
         }),
     });
+    let received = Arc::clone(&server.telemetry.received);
     let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll)));
     let (stopping, stopped) = watch::channel(false);
     let _stopper = AbortOnDrop(tokio::spawn(async move {
@@ -157,18 +174,17 @@ pub async fn serve(
             retry_after: ingest.limits.retry_after,
             ..ingest::Limits::default()
         };
-        for listener in receivers {
-            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
-            let generator = generator.clone();
+        for (listener, protocol) in receivers {
+            let counting = Counting::new(Arc::clone(live), Arc::clone(&received));
+            let (sink, stop) = (Arc::new(counting), is_stopped(stopped.clone()));
+            let router = match generator.clone() {
+                Some(generator) => {
+                    ingest::router(protocol, Arc::new(Tee::new(sink, generator)), limits)
+                }
+                None => ingest::router(protocol, sink, limits),
+            };
             serving.spawn(async move {
-                let received = match generator {
-                    Some(generator) => {
-                        let tee = Arc::new(Tee::new(sink, generator));
-                        ingest::receive(listener, tee, limits, stop, drain).await
-                    }
-                    None => ingest::receive(listener, sink, limits, stop, drain).await,
-                };
-                received.map_err(Error::Serve)
+                ingest::receive(listener, router, stop, drain).await.map_err(Error::Serve)
             });
         }
         let live = Arc::clone(live);
@@ -196,6 +212,7 @@ pub async fn serve(
         let stop = compute.handle().spawn(async move { live.stop(&source).await });
         stop.await.map_err(|error| Error::Runtime(error.into()))?;
     }
+    exporting.end().await;
     if let Some(generating) = generating {
         generating.await.map_err(|error| Error::Runtime(error.into()))?;
     }

@@ -227,19 +227,15 @@ impl Ingesting {
     /// Sends spans over HTTP as JSON; the status of the answer, and the answer. `None` if the server
     /// is not there any longer.
     pub(crate) fn send(&self, tenant: Option<&str>, body: &Json) -> Option<(u16, Json)> {
-        send_to(
-            &self.http,
-            tenant,
-            &[("Content-Type", "application/json")],
-            body.to_string().as_bytes(),
-        )
-        .map(|(status, body)| (status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
+        let kind = [("Content-Type", "application/json")];
+        post(&self.http, "/v1/traces", tenant, &kind, body.to_string().as_bytes())
+            .map(|(status, body)| (status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
     }
 
     /// Sends a protobuf message over HTTP; the status of the answer.
     pub(crate) fn send_protobuf(&self, tenant: Option<&str>, body: &[u8]) -> Option<u16> {
         let kind = [("Content-Type", "application/x-protobuf")];
-        send_to(&self.http, tenant, &kind, body).map(|(status, _)| status)
+        post(&self.http, "/v1/traces", tenant, &kind, body).map(|(status, _)| status)
     }
 
     /// The address of OTLP over HTTP.
@@ -320,14 +316,16 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-fn send_to(
+/// Posts a body; the status of the answer, and its body. `None` if nobody answers.
+pub(crate) fn post(
     address: &str,
+    path: &str,
     tenant: Option<&str>,
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Option<(u16, Vec<u8>)> {
     let mut request = format!(
-        "POST /v1/traces HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n",
         body.len()
     );
     for (name, value) in headers.iter().chain(&tenant.map(|tenant| ("X-Scope-OrgID", tenant))) {

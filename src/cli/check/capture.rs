@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use traceql_blocks::model::Trace;
-use traceql_server::ingest::{Limits, Received, Refused, Sink, Taken, receive};
+use traceql_server::ingest::{Limits, Protocol, Received, Refused, Sink, Taken, receive, router};
 
 use super::{Failure, SuiteReport, TestOutcome, TestReport};
 use crate::error::{Error, Kind, Result};
@@ -65,7 +65,8 @@ impl Capture<'_> {
             let endpoint = endpoint(address);
             let (stop, stopped) = oneshot::channel();
             let stopped = async { drop(stopped.await) };
-            let serving = tokio::spawn(receive(listener, sink, Limits::default(), stopped, DRAIN));
+            let router = router(Protocol::Otlp, sink, Limits::default());
+            let serving = tokio::spawn(receive(listener, router, stopped, DRAIN));
             let signals = Signals::watch().map_err(|error| failed(&error))?;
             let child = self.start(&endpoint)?;
             let status = wait(child, signals).await;
@@ -293,7 +294,7 @@ impl Kept {
 }
 
 impl Sink for Kept {
-    async fn take(&self, received: Received) -> Result<Taken, Refused> {
+    async fn take(&self, received: &mut Received) -> Result<Taken, Refused> {
         let mut so_far = self.lock();
         let n_bytes = so_far.n_bytes.saturating_add(received.size_bytes);
         if n_bytes > self.limit_bytes {
@@ -302,7 +303,7 @@ impl Sink for Kept {
         }
         so_far.n_bytes = n_bytes;
         so_far.n_requests += 1;
-        so_far.traces.extend(received.traces);
+        so_far.traces.append(&mut received.traces);
         Ok(Taken::default())
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             answer_cache_bytes: answer_cache_bytes(&args.serving)?,
             poll: settings::duration("poll", args.poll.as_deref())?.unwrap_or(POLL),
             drain: DRAIN,
+            tracing: args.tracing.options(world)?,
             clock,
             request_log: request_log(&args.serving)?,
             log,
@@ -111,6 +112,15 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
             }
             if let Some(address) = at.otlp_http {
                 log(&format!("taking OTLP over HTTP on http://{address}"));
+            }
+            if let Some(address) = at.zipkin {
+                log(&format!("taking Zipkin over HTTP on http://{address}"));
+            }
+            if let Some(address) = at.jaeger_http {
+                log(&format!("taking Jaeger over HTTP on http://{address}"));
+            }
+            if let Some(address) = at.jaeger_grpc {
+                log(&format!("taking Jaeger over gRPC on {address}"));
             }
         };
         let stop = async {

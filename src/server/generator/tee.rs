@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Generator;
-use crate::ingest::{Received, Refused, Sink, Taken};
+use crate::ingest::{Counts, Received, Refused, Sink, Taken};
 
 /// Takes traces to a sink and, once that has accepted them, counts them. What is refused is not
-/// counted: the sender will come again.
+/// counted: the sender will come again. The sink must leave the traces where they are.
 #[derive(Debug)]
 pub struct Tee<S> {
     sink: Arc<S>,
@@ -21,26 +21,27 @@ impl<S: Sink> Tee<S> {
 }
 
 impl<S: Sink> Sink for Tee<S> {
-    async fn take(&self, received: Received) -> Result<Taken, Refused> {
+    async fn take(&self, received: &mut Received) -> Result<Taken, Refused> {
+        let taken = self.sink.take(received).await?;
+        if received.skips_metrics {
+            return Ok(taken);
+        }
         let options = &self.generator.options;
         // As the sink beneath, which refuses a request that names none where it must.
         let tenant = match (&received.tenant, options.multitenant) {
             (Some(tenant), true) => tenant.clone(),
             _ => options.single_tenant.clone(),
         };
-        if !self.generator.is_active(&tenant) {
-            return self.sink.take(received).await;
-        }
-        // The sink keeps what it is given. A sink that only borrows traces may as well call
-        // `Generator::observe` itself.
-        let traces = received.traces.clone();
-        let taken = self.sink.take(received).await?;
         // Spans that storage has no room for happened all the same.
-        self.generator.observe(&tenant, &traces, (options.clock)());
+        self.generator.observe(&tenant, &received.traces, (options.clock)());
         Ok(taken)
     }
 
     fn reads_tenants(&self) -> bool {
         self.sink.reads_tenants()
+    }
+
+    fn counts(&self) -> Option<&Counts> {
+        self.sink.counts()
     }
 }

@@ -226,7 +226,7 @@ struct Accepting {
 }
 
 impl Sink for Accepting {
-    async fn take(&self, _: Received) -> Result<Taken, Refused> {
+    async fn take(&self, _: &mut Received) -> Result<Taken, Refused> {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
         if left > 0 { Ok(Taken::default()) } else { Err(Refused::Unavailable("full".into())) }
@@ -236,14 +236,17 @@ impl Sink for Accepting {
 #[tokio::test]
 async fn only_what_was_accepted_is_counted() {
     let generator = Arc::new(generator(processors(&["span-metrics-count"])));
-    let sink = Arc::new(Accepting { left: AtomicU64::new(2) });
+    let sink = Arc::new(Accepting { left: AtomicU64::new(3) });
     let tee = Tee::new(sink, Arc::clone(&generator));
     let traces = vec![trace(1, vec![of_service("a", vec![span("a", 1, 1)])])];
     let tenant = Some(TenantId::parse("ignored-without-tenancy").unwrap());
-    let received = Received { tenant, traces, size_bytes: 1 };
-    assert_eq!(tee.take(received.clone()).await, Ok(Taken::default()));
-    assert_eq!(tee.take(received.clone()).await, Ok(Taken::default()));
-    assert_eq!(tee.take(received).await, Err(Refused::Unavailable("full".into())));
+    let mut received =
+        Received { tenant, traces, size_bytes: 1, protocol: "", skips_metrics: false };
+    let mut skipped = Received { skips_metrics: true, ..received.clone() };
+    assert_eq!(tee.take(&mut received).await, Ok(Taken::default()));
+    assert_eq!(tee.take(&mut skipped).await, Ok(Taken::default()));
+    assert_eq!(tee.take(&mut received).await, Ok(Taken::default()));
+    assert_eq!(tee.take(&mut received).await, Err(Refused::Unavailable("full".into())));
     assert!(samples(&generator, NOW, "")[0].ends_with(" 2"));
 }
 

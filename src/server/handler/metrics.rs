@@ -50,7 +50,7 @@ impl Context {
     ) -> Result<Arc<Outcome<MetricsAnswer>>> {
         let parameters = &asked.parameters;
         let text = parameters.get("q").or_else(|| parameters.get("query")).unwrap_or_default();
-        let query = self.compile(text)?;
+        let query = self.compile(asked, text)?;
         if query.metrics.is_none() {
             return Err(BadRequest::new("not a metrics query").into());
         }
@@ -62,8 +62,8 @@ impl Context {
             return Ok(found);
         }
         let options = self.query_options(asked, None);
-        let outcome =
-            self.engine.metrics(&self.source, &asked.tenants, &query, request, &options).await?;
+        let work = self.engine.metrics(&self.source, &asked.tenants, &query, request, &options);
+        let outcome = self.executed(asked, "metrics", work).await?;
         self.log_warnings(&outcome.warnings);
         let outcome = Arc::new(outcome);
         // Of lists that changed meanwhile nobody knows which of them was answered from.

@@ -11,13 +11,14 @@ mod watch;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use traceql_blocks::bucket::blocklist::{BlocklistOptions, Unreadable};
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::bucket::tenant::TenantId;
-use traceql_engine::{Engine, Outcome, QueryOptions};
+use traceql_engine::{Engine, Outcome, Progress, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
 use crate::live::Live;
@@ -26,6 +27,7 @@ use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
 use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
+use crate::telemetry::own_spans::Parent;
 pub(crate) use answers::Answers;
 pub(crate) use watch::Watch;
 
@@ -51,8 +53,18 @@ pub(crate) struct Asked {
     pub(crate) parameters: Parameters,
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) form: Form,
+    /// Where spans of what is done for it begin.
+    pub(crate) trace: Parent,
     /// Who looks on while it is answered.
     pub(crate) watch: Option<Arc<Watch>>,
+}
+
+impl Asked {
+    /// What the query moves, if anybody looks.
+    fn progress(&self) -> Option<&Arc<Progress>> {
+        let watched = self.watch.as_ref().map(|watch| &watch.progress);
+        watched.or_else(|| self.trace.progress())
+    }
 }
 
 /// A handler at work. Handlers hold whole queries; without the box every request would be as large as
@@ -113,6 +125,27 @@ impl Context {
         }
     }
 
+    /// The work of the engine, as a span with what it has cost.
+    async fn executed<T>(
+        &self,
+        asked: &Asked,
+        name: &str,
+        work: impl Future<Output = traceql_engine::Result<Outcome<T>>> + Send,
+    ) -> traceql_engine::Result<Outcome<T>> {
+        let mut span = asked.trace.child(name);
+        let begun = Instant::now();
+        let outcome = work.await;
+        if let Some(planned) = asked.progress().and_then(|progress| progress.planned.get()) {
+            span.part("plan", begun, *planned);
+            span.part("scan", *planned, Instant::now());
+        }
+        match &outcome {
+            Ok(outcome) => span.cost(&outcome.stats),
+            Err(error) => span.fails(&error.to_string()),
+        }
+        outcome
+    }
+
     fn now_unix_nanos(&self) -> u64 {
         (self.options.clock)()
     }
@@ -130,14 +163,15 @@ impl Context {
     fn query_options(&self, asked: &Asked, time_range: Option<(u64, u64)>) -> QueryOptions {
         QueryOptions {
             time_range,
-            progress: asked.watch.as_ref().map(|watch| Arc::clone(&watch.progress)),
+            progress: asked.progress().map(Arc::clone),
             now_unix_nanos: i64::try_from(self.now_unix_nanos()).ok(),
             ..self.options.query.clone()
         }
     }
 
     /// Compiles the text of a query; the error is what Tempo answers.
-    fn compile(&self, text: &str) -> Result<TypedQuery> {
+    fn compile(&self, asked: &Asked, text: &str) -> Result<TypedQuery> {
+        let _span = asked.trace.child("compile");
         const MAX: usize = traceql_language::MAX_QUERY_BYTES;
         if text.len() > MAX {
             return Err(BadRequest::new(format!(

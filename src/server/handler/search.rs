@@ -35,7 +35,7 @@ impl Context {
                 let text = "invalid request: can't specify tags and q in the same query";
                 return Err(BadRequest::new(text).into());
             }
-            (Some(text), None) => (self.compile(text)?, false),
+            (Some(text), None) => (self.compile(asked, text)?, false),
             (None, text) => {
                 tags.pairs = pairs(text.unwrap_or_default())?;
                 (self.compile_own(&tags.query())?, true)
@@ -69,7 +69,8 @@ impl Context {
             [] => Outcome::default(),
             tenants => {
                 let source = &self.source;
-                self.engine.search_each(source, tenants, &query, &options, &on_trace).await?
+                let work = self.engine.search_each(source, tenants, &query, &options, &on_trace);
+                self.executed(asked, "search", work).await?
             }
         };
         let mut outcome = self.whole(

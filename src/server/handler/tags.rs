@@ -137,7 +137,7 @@ impl Context {
         let request = TagNamesRequest { scope, filter, limit };
         let options = self.query_options(asked, Some(range));
         let names = self.engine.tag_names(&self.source, &asked.tenants, &request, &options);
-        self.whole(names.await?)
+        self.whole(self.executed(asked, "find names", names).await?)
     }
 
     async fn find_values(
@@ -157,7 +157,7 @@ impl Context {
         let request = TagValuesRequest { field, filter, limit };
         let options = self.query_options(asked, Some(range));
         let values = self.engine.tag_values(&self.source, &asked.tenants, &request, &options);
-        self.whole(values.await?)
+        self.whole(self.executed(asked, "find values", values).await?)
     }
 
     /// Reads the name of a field, by the language's own rules: a `select` of it alone.

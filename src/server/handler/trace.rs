@@ -1,7 +1,6 @@
 //! Trace by id, in both versions.
 
 use axum::http::StatusCode;
-use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{Trace, TraceId};
 use traceql_engine::{Outcome, QueryOptions};
 
@@ -29,7 +28,7 @@ impl Context {
     /// it, which is the default.
     pub(super) async fn trace_v2(&self, asked: &Asked) -> Result<Reply> {
         let filter = match asked.parameters.get("q") {
-            Some(text) => Some(SpanFilter::new(self.compile(text)?, &asked.parameters)?),
+            Some(text) => Some(SpanFilter::new(self.compile(asked, text)?, &asked.parameters)?),
             None => None,
         };
         let (options, mut outcome) = self.find_trace(asked).await?;
@@ -71,7 +70,7 @@ impl Context {
             }
         }
         let mut outcome = match stores.blocks {
-            true => match self.stored_trace(&asked.tenants, id, &options).await {
+            true => match self.stored_trace(asked, id, &options).await {
                 // What is live is shown, and that the rest is missing is said.
                 Err(failure) if !parts.is_empty() && failure.status.is_server_error() => {
                     self.log_failure(&failure);
@@ -91,18 +90,19 @@ impl Context {
     /// What of a trace lies in the bucket.
     async fn stored_trace(
         &self,
-        tenants: &[TenantId],
+        asked: &Asked,
         id: TraceId,
         options: &QueryOptions,
     ) -> Result<Outcome<Option<Trace>>> {
         // A tenant of whom nothing has been flushed yet is known, though not to the bucket.
         let stored = self.source.stored();
-        let mut tenants = tenants.to_vec();
+        let mut tenants = asked.tenants.clone();
         self.leave_out_unknown(&stored, &mut tenants).await?;
-        match tenants.as_slice() {
-            [] => Ok(Outcome::default()),
-            tenants => Ok(self.engine.trace(&stored, tenants, id, options).await?),
+        if tenants.is_empty() {
+            return Ok(Outcome::default());
         }
+        let work = self.engine.trace(&stored, &tenants, id, options);
+        Ok(self.executed(asked, "find trace", work).await?)
     }
 }
 

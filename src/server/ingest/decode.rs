@@ -10,8 +10,8 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 use traceql_blocks::write::otlp;
 
-use super::{Limits, Received, Refused, Sink, Taken};
-use crate::request::tenants::TENANT_HEADER;
+use super::{Limits, Refused, Sink, Taken};
+use crate::request::tenants;
 
 /// How the body of a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,22 +24,24 @@ pub(super) enum Encoding {
 pub(super) fn decode(
     body: Bytes,
     encoding: Encoding,
-    tenant: Option<TenantId>,
     limits: Limits,
-) -> Result<Received, Refused> {
+) -> Result<Vec<Trace>, Refused> {
     const NAME: &str = "the request";
-    let size_bytes = body.len();
     let decoded = match encoding {
         Encoding::Protobuf => otlp::decode_protobuf_within(body, NAME, limits.decode_bytes),
         Encoding::Json => otlp::decode_json_within(&body, NAME, limits.decode_bytes),
     };
-    let traces: Vec<Trace> = decoded.map_err(|error| match error {
+    decoded.map_err(refused)
+}
+
+/// Bytes that cannot be decoded are wrong, and so are those that would take too much memory.
+pub(super) fn refused(error: BlocksError) -> Refused {
+    match error {
         error @ (BlocksError::Memory { .. } | BlocksError::OverLimit { .. }) => {
             Refused::Invalid(format!("{error}; send smaller batches"))
         }
         error => Refused::Invalid(error.to_string()),
-    })?;
-    Ok(Received { tenant, traces, size_bytes })
+    }
 }
 
 /// An `ExportTraceServiceResponse` as protobuf: without bytes if everything was taken.
@@ -62,12 +64,11 @@ pub(super) fn tenant<S: Sink>(
     if !sink.reads_tenants() {
         return Ok(None);
     }
-    let Some(value) = headers.get(TENANT_HEADER) else { return Ok(None) };
-    let name = String::from_utf8_lossy(value.as_bytes());
-    match name.trim() {
-        "" => Ok(None),
+    // The same rule as for queries, of whom one more thing is true: they may name several.
+    match tenants::of(headers).map_err(|bad| Refused::Invalid(bad.0))?.as_deref() {
+        None => Ok(None),
+        Some([tenant]) => Ok(Some(tenant.clone())),
         // The words are Tempo's.
-        name if name.contains('|') => Err(Refused::Invalid("multiple org IDs present".to_owned())),
-        name => TenantId::parse(name).map(Some).map_err(|e| Refused::Invalid(e.to_string())),
+        Some(_) => Err(Refused::Invalid("multiple org IDs present".to_owned())),
     }
 }

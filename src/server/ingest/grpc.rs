@@ -1,5 +1,6 @@
-//! The gRPC receiver: `TraceService/Export`, unary. Framing, compression and statuses are the
-//! library's; messages are passed through as bytes, since the reader of files decodes them.
+//! The gRPC receivers: OTLP's `TraceService/Export` and Jaeger's `CollectorService/PostSpans`, unary.
+//! Framing, compression and statuses are the library's; messages are passed through as bytes, since the
+//! readers of files decode them.
 
 use std::pin::Pin;
 
@@ -13,13 +14,31 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Status};
 
 use super::decode::{Encoding, decode, success, tenant};
+use super::foreign::{self, Form};
+use super::http::skips_metrics;
 use super::status::RpcStatus;
-use super::{Receiver, Refused, Sink};
+use super::{Received, Receiver, Refused, Sink};
 use crate::framing::{Whole, is_grpc};
 
-/// Answers one call.
+/// Answers one call of OTLP.
 pub(super) async fn export<S: Sink>(
     State(receiver): State<Receiver<S>>,
+    request: Request,
+) -> Response<Body> {
+    answer(Service::Export, receiver, request).await
+}
+
+/// Answers one call of Jaeger.
+pub(super) async fn post_spans<S: Sink>(
+    State(receiver): State<Receiver<S>>,
+    request: Request,
+) -> Response<Body> {
+    answer(Service::PostSpans, receiver, request).await
+}
+
+async fn answer<S: Sink>(
+    service: Service,
+    receiver: Receiver<S>,
     request: Request,
 ) -> Response<Body> {
     if !is_grpc(request.headers()) {
@@ -31,26 +50,64 @@ pub(super) async fn export<S: Sink>(
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(receiver.limits.request_bytes);
     let request = request.map(|body| receiver.room.bound(body));
-    grpc.unary(Export(receiver), request).await.map(Body::new)
+    let call = Call { service, receiver: receiver.clone() };
+    let response = grpc.unary(call, request).await.map(Body::new);
+    if let Some(counts) = receiver.sink.counts() {
+        // A call that succeeds says so behind its message.
+        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |s| s.code());
+        counts.called(service.name(), code);
+    }
+    response
 }
 
-struct Export<S>(Receiver<S>);
+/// Whose messages a call holds.
+#[derive(Clone, Copy)]
+enum Service {
+    Export,
+    PostSpans,
+}
+
+impl Service {
+    /// The name that counts have.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Export => "otlp_grpc",
+            Self::PostSpans => "jaeger_grpc",
+        }
+    }
+}
+
+struct Call<S> {
+    service: Service,
+    receiver: Receiver<S>,
+}
 
 type Answering =
     Pin<Box<dyn Future<Output = Result<tonic::Response<Bytes>, Status>> + Send + 'static>>;
 
-impl<S: Sink> UnaryService<Bytes> for Export<S> {
+impl<S: Sink> UnaryService<Bytes> for Call<S> {
     type Response = Bytes;
     type Future = Answering;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let receiver = self.0.clone();
+        let (service, receiver) = (self.service, self.receiver.clone());
         Box::pin(async move {
             let (metadata, _, body) = request.into_parts();
-            let tenant = tenant(receiver.sink.as_ref(), &metadata.into_headers())?;
-            let received = decode(body, Encoding::Protobuf, tenant, receiver.limits)?;
-            let taken = receiver.sink.take(received).await?;
-            Ok(tonic::Response::new(success(&taken)))
+            let headers = metadata.into_headers();
+            let tenant = tenant(receiver.sink.as_ref(), &headers)?;
+            let size_bytes = body.len();
+            let traces = match service {
+                Service::Export => decode(body, Encoding::Protobuf, receiver.limits),
+                Service::PostSpans => foreign::decode(&body, Form::JaegerProtobuf, receiver.limits),
+            }?;
+            let (protocol, skips_metrics) = (service.name(), skips_metrics(&headers));
+            let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
+            let taken = receiver.sink.take(&mut received).await?;
+            Ok(tonic::Response::new(match service {
+                Service::Export => success(&taken),
+                // Its answer has no fields: of dropped spans a sender cannot be told.
+                Service::PostSpans => Bytes::new(),
+            }))
         })
     }
 }

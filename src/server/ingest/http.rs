@@ -1,5 +1,6 @@
-//! The HTTP receiver: `POST /v1/traces`, protobuf or JSON, gzip or not. A body answers in the encoding
-//! of its request, errors included, as `google.rpc.Status`.
+//! The HTTP receiver of OTLP: `POST /v1/traces`, protobuf or JSON, gzip or not. A body answers in the
+//! encoding of its request, errors included, as `google.rpc.Status`. What it does with bodies and
+//! refusals the receivers of other protocols do too.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use prost::Message as _;
 
 use super::decode::{self, Encoding, decode, tenant};
 use super::status::RpcStatus;
-use super::{Receiver, Refused, Sink, Taken};
+use super::{Received, Receiver, Refused, Sink, Taken};
 
 /// A request that is not taken.
-struct Failure {
-    status: StatusCode,
-    message: String,
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
     retry_after: Option<Duration>,
 }
 
@@ -27,17 +28,28 @@ pub(super) async fn export<S: Sink>(
     State(receiver): State<Receiver<S>>,
     request: Request,
 ) -> Response<Body> {
+    let response = answer(&receiver, request).await;
+    if let Some(counts) = receiver.sink.counts() {
+        counts.answered(OTLP_HTTP, response.status());
+    }
+    response
+}
+
+async fn answer<S: Sink>(receiver: &Receiver<S>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let encoding = match encoding(&parts.headers) {
         Ok(encoding) => encoding,
         // In which encoding to answer is not known, so it is the protocol's first.
         Err(failure) => return refuse(Encoding::Protobuf, &failure),
     };
-    match take(&receiver, &parts.headers, body, encoding).await {
+    match take(receiver, &parts.headers, body, encoding).await {
         Ok(taken) => respond(StatusCode::OK, encoding, success(encoding, &taken)),
         Err(failure) => refuse(encoding, &failure),
     }
 }
+
+/// The name that counts have.
+const OTLP_HTTP: &str = "otlp_http";
 
 /// Answers whatever is no `POST`.
 pub(super) async fn wrong_method() -> Response<Body> {
@@ -53,8 +65,22 @@ async fn take<S: Sink>(
     body: Body,
     encoding: Encoding,
 ) -> Result<Taken, Failure> {
-    let limit_bytes = receiver.limits.request_bytes;
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
+    let body = whole(receiver, headers, body).await?;
+    let size_bytes = body.len();
+    let traces = decode(body, encoding, receiver.limits)?;
+    let (protocol, skips_metrics) = (OTLP_HTTP, skips_metrics(headers));
+    let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
+    Ok(receiver.sink.take(&mut received).await?)
+}
+
+/// The body of a request, whole and decompressed, within the limits.
+pub(super) async fn whole<S: Sink>(
+    receiver: &Receiver<S>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Failure> {
+    let limit_bytes = receiver.limits.request_bytes;
     let is_gzip = is_gzip(headers)?;
     let body = receiver.room.bound(body);
     let body = axum::body::to_bytes(body, limit_bytes).await.map_err(|error| {
@@ -68,9 +94,12 @@ async fn take<S: Sink>(
             format!("the body has more than {limit_bytes} bytes, or breaks off: {error}"),
         )
     })?;
-    let body = if is_gzip { gunzip(&body, limit_bytes)? } else { body };
-    let received = decode(body, encoding, tenant, receiver.limits)?;
-    Ok(receiver.sink.take(received).await?)
+    if is_gzip { gunzip(&body, limit_bytes) } else { Ok(body) }
+}
+
+/// Whether the sender wants no metrics made of its spans. Only that the header is there counts.
+pub(super) fn skips_metrics(headers: &HeaderMap) -> bool {
+    headers.contains_key("no-generate-metrics")
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
@@ -114,8 +143,17 @@ fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Failure> {
 }
 
 impl Failure {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), retry_after: None }
+    }
+
+    /// Tells when to come again, in the header that says so.
+    pub(super) fn put_retry_after(&self, headers: &mut HeaderMap) {
+        if let Some(after) = self.retry_after {
+            // Rounded up: who comes too early is refused again.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
 }
 
@@ -162,11 +200,7 @@ fn refuse(encoding: Encoding, failure: &Failure) -> Response<Body> {
         Encoding::Json => crate::api::json::to_text(&status).into_bytes(),
     };
     let mut response = respond(failure.status, encoding, body);
-    if let Some(after) = failure.retry_after {
-        // Rounded up: who comes too early is refused again.
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    failure.put_retry_after(response.headers_mut());
     response
 }
 

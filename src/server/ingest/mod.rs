@@ -1,10 +1,13 @@
-//! Takes traces in over OTLP: gRPC and HTTP on one address, protobuf and JSON, gzip. Bodies are bounded,
-//! decoded by the reader of files, and handed to a [`Sink`]; what becomes of them then is not known here.
+//! Takes traces in: over OTLP, gRPC and HTTP on one address, protobuf and JSON, gzip; from senders of
+//! Zipkin and of Jaeger. Bodies are bounded, decoded by the readers of `traceql_blocks`, and handed to a
+//! [`Sink`]; what becomes of them then is not known here.
 //!
 //! The protocol is `docs/specification.md` of opentelemetry-proto 1.x: which statuses a sender may
 //! repeat a request after, and what a body says in each encoding.
 
+mod count;
 mod decode;
+mod foreign;
 mod grpc;
 mod http;
 mod room;
@@ -25,6 +28,8 @@ use tokio::net::TcpListener;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 
+pub(crate) use count::Counting;
+pub use count::{Counts, OfProtocol};
 use room::Room;
 
 /// Path of the HTTP receiver.
@@ -32,16 +37,33 @@ pub const HTTP_PATH: &str = "/v1/traces";
 /// Path of the gRPC receiver.
 pub const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
+/// Whose senders an address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// OpenTelemetry's, over gRPC and HTTP.
+    Otlp,
+    /// Zipkin's, over HTTP: JSON of both versions, protobuf.
+    Zipkin,
+    /// Jaeger's: Thrift over HTTP, and gRPC.
+    Jaeger,
+}
+
 /// What received traces are handed to.
 pub trait Sink: Send + Sync + 'static {
     /// Takes the traces of one request. The sender is told of success when this is done, and forgets
-    /// the traces then.
-    fn take(&self, received: Received) -> impl Future<Output = Result<Taken, Refused>> + Send;
+    /// the traces then. What is left of them in `received` is for whoever gave them: a sink that keeps
+    /// them may take them out.
+    fn take(&self, received: &mut Received) -> impl Future<Output = Result<Taken, Refused>> + Send;
 
     /// Whether it matters whose traces a request says they are. If not, what it says is not looked
     /// at, and so cannot be wrong.
     fn reads_tenants(&self) -> bool {
         true
+    }
+
+    /// Where receivers count what they do, if it is counted.
+    fn counts(&self) -> Option<&Counts> {
+        None
     }
 }
 
@@ -63,6 +85,10 @@ pub struct Received {
     pub traces: Vec<Trace>,
     /// Size of the request, decompressed.
     pub size_bytes: usize,
+    /// How it came in, by the name that counts have.
+    pub protocol: &'static str,
+    /// Whether the sender wants no metrics made of them (`no-generate-metrics`).
+    pub skips_metrics: bool,
 }
 
 /// Why traces are not taken.
@@ -103,7 +129,7 @@ impl Default for Limits {
     }
 }
 
-/// What both receivers share.
+/// What the receivers of an address share.
 #[derive(Debug)]
 struct Receiver<S> {
     sink: Arc<S>,
@@ -123,25 +149,26 @@ impl<S> Clone for Receiver<S> {
     }
 }
 
-/// The routes of both receivers, to be served alone or beside others.
-pub fn router<S: Sink>(sink: Arc<S>, limits: Limits) -> Router {
-    let receiver = Receiver::new(sink, limits);
-    Router::new()
-        .route(HTTP_PATH, post(http::export::<S>).fallback(http::wrong_method))
-        .route(GRPC_PATH, any(grpc::export::<S>))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(receiver)
+/// The routes of a protocol's receivers, to be served alone or beside others.
+pub fn router<S: Sink>(protocol: Protocol, sink: Arc<S>, limits: Limits) -> Router {
+    let routes = match protocol {
+        Protocol::Otlp => Router::new()
+            .route(HTTP_PATH, post(http::export::<S>).fallback(http::wrong_method))
+            .route(GRPC_PATH, any(grpc::export::<S>)),
+        Protocol::Zipkin => foreign::zipkin(),
+        Protocol::Jaeger => foreign::jaeger(),
+    };
+    routes.layer(DefaultBodyLimit::disable()).with_state(Receiver::new(sink, limits))
 }
 
-/// Receives until `stop` is done, then until the requests on their way are answered, for `drain` at
-/// most.
+/// Receives what a [`router`] takes until `stop` is done, then until the requests on their way are
+/// answered, for `drain` at most.
 ///
 /// # Errors
 /// If connections cannot be served any longer.
-pub async fn receive<S: Sink>(
+pub async fn receive(
     listener: TcpListener,
-    sink: Arc<S>,
-    limits: Limits,
+    router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
     drain: Duration,
 ) -> io::Result<()> {
@@ -152,7 +179,7 @@ pub async fn receive<S: Sink>(
         let _gone = stopping.send(());
     };
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let serving = axum::serve(listener, router(sink, limits)).with_graceful_shutdown(stop);
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
     tokio::select! {
         served = serving => served,
         () = async {

@@ -20,11 +20,11 @@ struct Kept {
 }
 
 impl Sink for Kept {
-    async fn take(&self, received: Received) -> Result<Taken, Refused> {
+    async fn take(&self, received: &mut Received) -> Result<Taken, Refused> {
         match &self.refuse {
             Some(refused) => Err(refused.clone()),
             None => {
-                self.received.lock().unwrap().push(received);
+                self.received.lock().unwrap().push(received.clone());
                 Ok(self.taken.clone())
             }
         }
@@ -41,13 +41,18 @@ struct Running {
 
 impl Running {
     async fn start(limits: Limits, refuse: Option<Refused>) -> Self {
+        Self::start_for(Protocol::Otlp, limits, refuse).await
+    }
+
+    async fn start_for(protocol: Protocol, limits: Limits, refuse: Option<Refused>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kept = Arc::new(Kept { refuse, ..Kept::default() });
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let stopped = async { drop(stopped.await) };
         let drain = Duration::from_secs(5);
-        let task = tokio::spawn(receive(listener, Arc::clone(&kept), limits, stopped, drain));
+        let router = router(protocol, Arc::clone(&kept), limits);
+        let task = tokio::spawn(receive(listener, router, stopped, drain));
         Self { address, kept, stop, task }
     }
 

@@ -101,13 +101,13 @@ fn cut_text(text: &mut String, most_bytes: usize) {
 pub(super) fn within_limits(
     live: &Mutex<LiveTraces>,
     tenant: &TenantId,
-    traces: Vec<Trace>,
+    traces: &[Trace],
     limits: &IngestLimits,
 ) -> Admitted {
     let encoded: Vec<(usize, Part)> = traces
-        .into_iter()
+        .iter()
         .map(|trace| {
-            let spans = otlp::to_protobuf(std::slice::from_ref(&trace)).into();
+            let spans = otlp::to_protobuf(std::slice::from_ref(trace)).into();
             (trace.span_count(), Part { trace_id: trace.id, spans })
         })
         .collect();

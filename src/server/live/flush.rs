@@ -20,7 +20,7 @@ use traceql_blocks::write::block::{BlockPlace, BlockWriter};
 use uuid::Uuid;
 
 use super::traces::{Flush, Which, trace_of};
-use super::{Live, Step};
+use super::{FlushedBlock, Live, Step};
 
 /// Blocks written at a time: a remote store takes its time over each.
 const CONCURRENT_BLOCKS: usize = 4;
@@ -167,7 +167,17 @@ impl Live {
 
     /// Sees to it that the block of cut traces exists, is listed, and is noted in the log.
     async fn finish(self: Arc<Self>, flush: Arc<Flush>, source: Source) -> bool {
+        let begun = Instant::now();
         let Err(failure) = self.make(&flush, &source).await else {
+            if let Some(on_flush) = &self.options.on_flush {
+                on_flush(&FlushedBlock {
+                    tenant: flush.tenant.clone(),
+                    id: flush.block_id,
+                    traces: flush.traces().map(|(id, _)| id).collect(),
+                    bytes: flush.bytes,
+                    took: begun.elapsed(),
+                });
+            }
             self.flushing.failed.lock().written(flush.block_id, Instant::now());
             self.counts.flushed();
             return true;

@@ -43,7 +43,7 @@ use crate::ingest::{Received, Refused, Sink, Taken};
 use crate::options::Tenancy;
 use flush::Flushing;
 use log::LogThread;
-pub use options::{CutSettings, IngestLimits, IngestOptions, Step};
+pub use options::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 use rate::Rates;
 use traces::LiveTraces;
 
@@ -171,7 +171,7 @@ impl Sink for Live {
         self.tenancy == Tenancy::Header
     }
 
-    async fn take(&self, received: Received) -> std::result::Result<Taken, Refused> {
+    async fn take(&self, received: &mut Received) -> std::result::Result<Taken, Refused> {
         let answer = self.admit(received).await;
         self.counts.answered(&answer);
         answer
@@ -179,12 +179,12 @@ impl Sink for Live {
 }
 
 impl Live {
-    async fn admit(&self, received: Received) -> std::result::Result<Taken, Refused> {
+    async fn admit(&self, received: &mut Received) -> std::result::Result<Taken, Refused> {
         if let Some(why) = self.not_ready() {
             return Err(Refused::Unavailable(why.to_owned()));
         }
         let limits = &self.options.limits;
-        let tenant = self.tenant(received.tenant)?;
+        let tenant = self.tenant(received.tenant.clone())?;
         let rate = (limits.rate_bytes, limits.burst_bytes);
         let n_bytes = received.size_bytes as u64;
         if !self.rates.lock().take(&tenant, n_bytes, rate, Instant::now()) {
@@ -195,10 +195,9 @@ impl Live {
             );
             return Err(Refused::Full(why, limits.retry_after));
         }
-        let mut traces = received.traces;
-        admit::check(&traces)?;
-        admit::truncate(&mut traces, limits.attribute_bytes);
-        let admitted = admit::within_limits(&self.traces, &tenant, traces, limits);
+        admit::check(&received.traces)?;
+        admit::truncate(&mut received.traces, limits.attribute_bytes);
+        let admitted = admit::within_limits(&self.traces, &tenant, &received.traces, limits);
         if admitted.parts.is_empty() {
             return Ok(admitted.taken);
         }

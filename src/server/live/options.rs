@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use traceql_blocks::bucket::destination::Destination;
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::model::TraceId;
 use traceql_blocks::write::block::BlockSettings;
 use uuid::Uuid;
 
@@ -16,6 +18,12 @@ pub struct IngestOptions {
     pub otlp_grpc: Option<String>,
     /// Address and port for OTLP over HTTP.
     pub otlp_http: Option<String>,
+    /// Address and port for Zipkin.
+    pub zipkin: Option<String>,
+    /// Address and port for Jaeger over HTTP.
+    pub jaeger_http: Option<String>,
+    /// Address and port for Jaeger over gRPC.
+    pub jaeger_grpc: Option<String>,
     /// Folder of the write-ahead log.
     pub wal: PathBuf,
     /// A segment of the log is ended by the batch that makes it this large.
@@ -32,6 +40,8 @@ pub struct IngestOptions {
     pub cut: CutSettings,
     /// How long a server that was told to stop may go on flushing.
     pub final_flush: Duration,
+    /// Is told of every block that was flushed.
+    pub on_flush: Option<OnFlush>,
     /// Is told of every step that a crash may come before or after: tests end the process there.
     pub on_step: Arc<dyn Fn(Step) + Send + Sync>,
 }
@@ -41,12 +51,33 @@ impl fmt::Debug for IngestOptions {
         f.debug_struct("IngestOptions")
             .field("otlp_grpc", &self.otlp_grpc)
             .field("otlp_http", &self.otlp_http)
+            .field("zipkin", &self.zipkin)
+            .field("jaeger_http", &self.jaeger_http)
+            .field("jaeger_grpc", &self.jaeger_grpc)
             .field("wal", &self.wal)
             .field("destination", &self.destination)
             .field("limits", &self.limits)
             .field("cut", &self.cut)
             .finish_non_exhaustive()
     }
+}
+
+/// What is told of flushed blocks.
+pub type OnFlush = Arc<dyn Fn(&FlushedBlock) + Send + Sync>;
+
+/// A block that was flushed.
+#[derive(Clone, Debug)]
+pub struct FlushedBlock {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub id: Uuid,
+    /// Traces that it has spans of.
+    pub traces: Vec<TraceId>,
+    /// Bytes of those spans, as they were held.
+    pub bytes: u64,
+    /// How long it took to write, list and note.
+    pub took: Duration,
 }
 
 /// A step on the way of spans into a block.

@@ -23,6 +23,9 @@ fn options(folder: &std::path::Path, destination: Destination) -> IngestOptions 
     IngestOptions {
         otlp_grpc: None,
         otlp_http: None,
+        zipkin: None,
+        jaeger_http: None,
+        jaeger_grpc: None,
         wal: folder.join("wal"),
         segment_bytes: 2_000,
         destination,
@@ -34,6 +37,7 @@ fn options(folder: &std::path::Path, destination: Destination) -> IngestOptions 
         limits: IngestLimits::default(),
         cut: CutSettings::default(),
         final_flush: std::time::Duration::from_secs(10),
+        on_flush: None,
         on_step: Arc::new(|_| {}),
     }
 }
@@ -55,12 +59,14 @@ impl Running {
     }
 
     async fn send(&self, tenant: &str, traces: &[(u8, u8)]) -> std::result::Result<Taken, Refused> {
-        let received = Received {
+        let mut received = Received {
             tenant: TenantId::parse(tenant).ok(),
             traces: traces.iter().map(|(trace, span)| trace_with(*trace, *span)).collect(),
             size_bytes: 100,
+            protocol: "",
+            skips_metrics: false,
         };
-        self.live.take(received).await
+        self.live.take(&mut received).await
     }
 
     async fn flush(&self) -> bool {

@@ -84,6 +84,11 @@ impl ServerStreamingService<Bytes> for Call {
         Box::pin(async move {
             let (metadata, _, message) = request.into_parts();
             let headers = metadata.into_headers();
+            let trace = observed
+                .lock()
+                .as_mut()
+                .map(|observed| observed.trace(&headers))
+                .unwrap_or_default();
             let tenants = server.tenants(&headers)?;
             let (parameters, argument) = request::read(query, message)?;
             let deadline = request::deadline(&headers)?;
@@ -97,9 +102,12 @@ impl ServerStreamingService<Bytes> for Call {
                 parameters,
                 tenants,
                 form: Form::Protobuf,
+                trace,
                 watch: Some(Arc::clone(&watch)),
             };
+            let waiting = asked.trace.child("wait for a turn");
             let turn = server.turn(&asked.tenants).await?;
+            drop(waiting);
             let stream = Stream { context: Arc::clone(&server.context), asked, watch };
             let observed = observed.lock().take();
             Ok(tonic::Response::new(stream.start(&server.compute, turn, deadline, observed)))

@@ -3,6 +3,7 @@
 
 pub mod exposition;
 mod histogram;
+pub(crate) mod own_spans;
 mod page;
 mod process;
 mod request;
@@ -14,8 +15,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::ingest::Counts;
 use crate::options::RequestLog;
 use histogram::Histogram;
+use own_spans::Tracer;
 pub(crate) use page::State;
 pub(crate) use request::{End, Protocol, Request};
 
@@ -23,6 +26,9 @@ pub(crate) use request::{End, Protocol, Request};
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     pub(crate) request_log: RequestLog,
+    tracer: Tracer,
+    /// Of what was received.
+    pub(crate) received: Arc<Counts>,
     /// Unix nanoseconds.
     started: u64,
     /// By protocol, route and end. Routes are those of a table, so there are few.
@@ -52,12 +58,19 @@ impl Telemetry {
     pub(crate) fn new(request_log: RequestLog, now_unix_nanos: u64) -> Self {
         Self {
             request_log,
+            tracer: Tracer::default(),
+            received: Arc::default(),
             started: now_unix_nanos,
             requests: Mutex::default(),
             in_flight: AtomicU64::new(0),
             queue: Mutex::default(),
             refreshes: Mutex::default(),
         }
+    }
+
+    /// The same, with its queries traced.
+    pub(crate) fn traced_by(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// A request begins.

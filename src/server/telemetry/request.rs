@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, USER_AGENT};
 use tonic::Code;
 use traceql_blocks::bucket::tenant::TenantId;
 
 use super::Telemetry;
+use super::own_spans::{ActiveSpan, Parent};
 use crate::options::RequestLog;
 
 /// A query longer than this is cut in the log.
@@ -45,6 +47,7 @@ pub(crate) struct Request {
     query: Option<String>,
     bytes: u64,
     end: Option<End>,
+    span: ActiveSpan,
 }
 
 impl Protocol {
@@ -107,13 +110,47 @@ impl Request {
             query: None,
             bytes: 0,
             end: None,
+            span: ActiveSpan::default(),
         }
+    }
+
+    /// Traces it, if anything is traced; returns where spans within begin. Names are those of the
+    /// semantic conventions for HTTP and for gRPC.
+    pub(crate) fn trace(&mut self, headers: &HeaderMap) -> Parent {
+        let name = || match self.protocol {
+            Protocol::Http => format!("{} {}", self.method, self.route),
+            Protocol::Grpc => self.route.trim_start_matches('/').to_owned(),
+        };
+        let mut span = self.telemetry.tracer.request(name, headers, self.started.elapsed());
+        match self.protocol {
+            Protocol::Http => {
+                span.text("http.request.method", || self.method.clone());
+                span.text("http.route", || self.route.to_owned());
+                span.text("url.path", || self.path.clone());
+                span.text("url.scheme", || "http".to_owned());
+            }
+            Protocol::Grpc => {
+                let (service, method) = self.route.rsplit_once('/').unwrap_or_default();
+                span.text("rpc.system", || "grpc".to_owned());
+                span.text("rpc.service", || service.trim_start_matches('/').to_owned());
+                span.text("rpc.method", || method.to_owned());
+            }
+        }
+        if let Some(agent) = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+            span.text("user_agent.original", || agent.to_owned());
+        }
+        self.span = span;
+        self.span.as_parent()
     }
 
     /// Says what is asked, and of whom.
     pub(crate) fn asks(&mut self, tenants: &[TenantId], query: Option<&str>) {
         self.tenants = tenants.iter().map(TenantId::as_str).collect::<Vec<_>>().join("|");
         self.query = query.map(str::to_owned);
+        self.span.text("traceql.tenant", || self.tenants.clone());
+        if let Some(query) = query {
+            self.span.text("traceql.query", || query.to_owned());
+        }
     }
 
     /// Counts bytes of the answer.
@@ -124,6 +161,34 @@ impl Request {
     /// It has been answered.
     pub(crate) fn ends(&mut self, end: impl Into<End>) {
         self.end = Some(end.into());
+    }
+
+    /// Servers count as failed what is not the client's fault.
+    fn end_span(&mut self, end: End) {
+        let is_failed = match end {
+            End::Http(status) => {
+                self.span.number("http.response.status_code", u64::from(status));
+                self.span.number("http.response.body.size", self.bytes);
+                status >= 500
+            }
+            End::Grpc(code) => {
+                self.span.number("rpc.grpc.status_code", u64::try_from(code).unwrap_or(2));
+                matches!(
+                    Code::from(code),
+                    Code::Unknown
+                        | Code::DeadlineExceeded
+                        | Code::Unimplemented
+                        | Code::Internal
+                        | Code::Unavailable
+                        | Code::DataLoss
+                )
+            }
+        };
+        if is_failed {
+            self.span.fails("");
+        }
+        // It ends here, not when all else of the request is dropped.
+        drop(std::mem::take(&mut self.span));
     }
 
     fn line(&self, end: End, took: Duration) -> String {
@@ -153,6 +218,7 @@ impl Drop for Request {
             RequestLog::Slow(than) => took >= than,
             RequestLog::All => true,
         };
+        self.end_span(end);
         self.telemetry.over(self.protocol, self.route, end, took, self.bytes);
         if is_said {
             (self.log)(&self.line(end, took));

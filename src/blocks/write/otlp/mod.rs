@@ -11,7 +11,7 @@ mod protobuf;
 mod read_json;
 #[cfg(test)]
 mod tests;
-mod weigh;
+pub(crate) mod weigh;
 mod write_json;
 
 use std::io::Read as _;

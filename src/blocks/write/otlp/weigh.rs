@@ -24,7 +24,7 @@ pub(super) const MOST_PER_BYTE: u64 = 768;
 
 /// The memory that decoding one file may take.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     name: String,
     limit_bytes: u64,
     used_bytes: u64,
@@ -38,7 +38,7 @@ impl Default for Budget {
 
 impl Budget {
     /// Nothing is used yet; `name` is the file's, for the error.
-    pub(super) fn new(name: &str, limit_bytes: u64) -> Self {
+    pub(crate) fn new(name: &str, limit_bytes: u64) -> Self {
         Self { name: name.to_owned(), limit_bytes, used_bytes: 0 }
     }
 
@@ -52,7 +52,7 @@ impl Budget {
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not so much left.
-    pub(super) fn take(&mut self, n_bytes: u64) -> Result<()> {
+    pub(crate) fn take(&mut self, n_bytes: u64) -> Result<()> {
         self.used_bytes = self.used_bytes.saturating_add(n_bytes);
         if self.used_bytes <= self.limit_bytes {
             return Ok(());
@@ -67,13 +67,13 @@ impl Budget {
     }
 
     /// Gives memory back.
-    pub(super) fn give_back(&mut self, n_bytes: u64) {
+    pub(crate) fn give_back(&mut self, n_bytes: u64) {
         self.used_bytes = self.used_bytes.saturating_sub(n_bytes);
     }
 }
 
 /// What attributes take besides the list's own header.
-pub(super) fn attribute_bytes(attributes: &[KeyValue]) -> u64 {
+pub(crate) fn attribute_bytes(attributes: &[KeyValue]) -> u64 {
     let each = attributes.iter().map(|kv| kv.key.len() as u64 + value_bytes(&kv.value));
     size_of_val(attributes) as u64 + each.sum::<u64>()
 }
