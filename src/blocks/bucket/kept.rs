@@ -388,6 +388,7 @@ mod tests {
             data: "data.parquet".into(),
             folder: None,
             meta: meta.into(),
+            hidden: super::super::live::HiddenTraces::default(),
         }
     }
 

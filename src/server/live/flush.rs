@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
 use tokio::task::JoinSet;
+use traceql_blocks::bucket::live::HiddenTraces;
 use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::{Block, path};
@@ -33,10 +34,27 @@ pub(super) struct Flushing {
 }
 
 impl Live {
-    /// Flushes what is due, for as long as it is let.
+    /// Flushes what is due and tends what queries see of the rest, for as long as it is let.
     pub(crate) async fn keep_flushing(self: Arc<Self>, source: Source) {
+        let tend = async {
+            let mut ticks = self.ticks();
+            loop {
+                ticks.tick().await;
+                self.tend_views().await;
+            }
+        };
+        futures::join!(Arc::clone(&self).keep_flushing_due(source), tend);
+    }
+
+    /// When it is looked what is to be done.
+    fn ticks(&self) -> tokio::time::Interval {
         let mut ticks = tokio::time::interval(self.options.cut.check.max(SHORTEST_CHECK));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks
+    }
+
+    async fn keep_flushing_due(self: Arc<Self>, source: Source) {
+        let mut ticks = self.ticks();
         let mut pause = RETRY.0;
         loop {
             ticks.tick().await;
@@ -102,10 +120,11 @@ impl Live {
         };
         match written {
             Ok(found) => {
-                if let Found::Block(block) = found {
-                    // Listed before its spans leave memory: who looks there first misses nothing.
-                    source.add_block(&flush.tenant, *block);
-                }
+                let block = match found {
+                    Found::Block(block) => Some(*block),
+                    _ => None,
+                };
+                self.move_to_bucket(&source, &flush, block);
                 let noted = self.thread.flushed(flush.block_id).await;
                 self.views.trim(&self, &flush.tenant);
                 noted.is_ok()
@@ -218,6 +237,7 @@ pub(super) fn block_at(place: &BlockPlace, meta: Arc<BlockMeta>) -> Block {
         data: path::child(&folder, path::DATA),
         folder: Some(folder),
         meta,
+        hidden: HiddenTraces::default(),
     }
 }
 
