@@ -338,9 +338,9 @@ async fn questions_beside_flushes_see_every_span_once() {
         }
     });
     let mut sent = Vec::new();
-    for piece in 0..40_u8 {
-        // Each trace comes in ten pieces, over the time of several flushes.
-        let traces: Vec<(u8, u8)> = (0..8).map(|n| (piece / 10 * 8 + n + 1, piece)).collect();
+    for piece in 0..12_u8 {
+        // Each trace comes in four pieces, over the time of several flushes.
+        let traces: Vec<(u8, u8)> = (0..8).map(|n| (piece / 4 * 8 + n + 1, piece)).collect();
         running.send("a", &traces).await.unwrap();
         sent.extend(traces.iter().map(|(trace, span)| format!("{trace}-{span}")));
         sent.sort();

@@ -315,7 +315,8 @@ impl Live {
             block_id: (self.options.new_block_id)(),
         };
         let unfinished = Unfinished { views: &self.views, folder: Some(place.folder()) };
-        let mut writer = BlockWriter::new(place.clone(), BlockSettings::default())?;
+        let settings = BlockSettings { is_transient: true, ..BlockSettings::default() };
+        let mut writer = BlockWriter::new(place.clone(), settings)?;
         write_traces(&mut writer, traces.into_iter()).await?;
         let written = writer.finish().await?;
         unfinished.finish();

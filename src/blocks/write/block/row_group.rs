@@ -26,8 +26,13 @@ const CHUNK_BOUND_BYTES: usize = 64;
 /// Tempo writes them.
 const ALWAYS_COMPRESS: f64 = 1e9;
 
-/// How the file is written: each leaf as the format demands.
-pub(super) fn properties(leaves: &[ExpectedLeaf]) -> WriterPropertiesPtr {
+/// The leaf whose bounds say which row group may hold a trace.
+const TRACE_ID: &str = "TraceID";
+
+/// How the file is written: each leaf as the format demands, or, of a transient one, with the least
+/// work. There, numbers are plain above all: each encoder of deltas sets a megabyte aside, and a block
+/// of a few hundred traces has a hundred of them.
+pub(super) fn properties(leaves: &[ExpectedLeaf], is_transient: bool) -> WriterPropertiesPtr {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("traceql version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -44,22 +49,24 @@ pub(super) fn properties(leaves: &[ExpectedLeaf]) -> WriterPropertiesPtr {
     for leaf in leaves {
         let path = ColumnPath::from(leaf.path.split('.').map(str::to_owned).collect::<Vec<_>>());
         let compression = match leaf.storage.compression {
+            _ if is_transient => Compression::UNCOMPRESSED,
             LeafCompression::None => Compression::UNCOMPRESSED,
             LeafCompression::Snappy => Compression::SNAPPY,
             LeafCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
         };
         properties = properties.set_column_compression(path.clone(), compression);
         let encoding = match leaf.storage.encoding {
+            LeafEncoding::Dictionary => None,
+            _ if is_transient => Some(Encoding::PLAIN),
             LeafEncoding::Plain => Some(Encoding::PLAIN),
             LeafEncoding::DeltaBinaryPacked => Some(Encoding::DELTA_BINARY_PACKED),
             LeafEncoding::DeltaLengthByteArray => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
-            LeafEncoding::Dictionary => None,
         };
         properties = match encoding {
             Some(encoding) => properties.set_column_encoding(path.clone(), encoding),
             None => properties.set_column_dictionary_enabled(path.clone(), true),
         };
-        if !leaf.storage.bounds {
+        if !leaf.storage.bounds || (is_transient && leaf.path != TRACE_ID) {
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
     }
