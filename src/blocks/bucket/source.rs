@@ -28,7 +28,7 @@ use crate::{Error, Result};
 const MAX_CANDIDATES_CHECKED: usize = 100;
 
 /// How often lists are made anew because traces moved into the bucket meanwhile.
-const MAX_LIVE_TRIES: usize = 10;
+const MAX_LIVE_TRIES: usize = 4;
 
 /// Data named by a URL: opened far enough to know what kind it is.
 #[derive(Clone, Debug)]

@@ -90,7 +90,8 @@ impl Flush {
         self.is_listed.store(true, Ordering::Release);
     }
 
-    fn is_listed(&self) -> bool {
+    /// Whether queries see the block.
+    pub(super) fn is_listed(&self) -> bool {
         self.is_listed.load(Ordering::Acquire)
     }
 }

@@ -276,9 +276,13 @@ impl Live {
         Ok(())
     }
 
-    /// Lets queries see a block in the bucket, if there is one, and no longer its traces here.
+    /// Lets queries see a block in the bucket, if there is one, and no longer its traces here. Does
+    /// nothing if it was done before, and only the log could not be told.
     pub(super) fn move_to_bucket(&self, source: &Source, flush: &Flush, block: Option<Block>) {
         let _moving = self.views.moving.lock();
+        if flush.is_listed() {
+            return;
+        }
         self.views.moves.fetch_add(1, Ordering::AcqRel);
         if let Some(block) = block {
             source.add_block(&flush.tenant, block);

@@ -181,13 +181,15 @@ fn settings() -> impl Strategy<Value = BlockSettings> {
     ];
     let row_group_bytes = prop_oneof![1..4_000_u64, Just(u64::MAX)];
     (dedicated, row_group_bytes, 8..200_u32, any::<bool>()).prop_map(
-        |((version, dedicated_columns), row_group_bytes, shard_bytes, is_transient)| BlockSettings {
-            version,
-            dedicated_columns,
-            row_group_bytes,
-            bloom: BloomSettings { false_positive_rate: 0.01, shard_bytes },
-            compaction_level: 0,
-            is_transient,
+        |((version, dedicated_columns), row_group_bytes, shard_bytes, is_transient)| {
+            BlockSettings {
+                version,
+                dedicated_columns,
+                row_group_bytes,
+                bloom: BloomSettings { false_positive_rate: 0.01, shard_bytes },
+                compaction_level: 0,
+                is_transient,
+            }
         },
     )
 }
