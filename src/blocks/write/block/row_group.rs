@@ -26,9 +26,6 @@ const CHUNK_BOUND_BYTES: usize = 64;
 /// Tempo writes them.
 const ALWAYS_COMPRESS: f64 = 1e9;
 
-/// The leaf whose bounds say which row group may hold a trace.
-const TRACE_ID: &str = "TraceID";
-
 /// How the file is written: each leaf as the format demands, or, of a transient one, with the least
 /// work. There, numbers are plain above all: each encoder of deltas sets a megabyte aside, and a block
 /// of a few hundred traces has a hundred of them.
@@ -45,7 +42,11 @@ pub(super) fn properties(leaves: &[ExpectedLeaf], is_transient: bool) -> WriterP
         .set_data_page_v2_compression_ratio_threshold(ALWAYS_COMPRESS)
         .set_column_index_truncate_length(Some(PAGE_BOUND_BYTES))
         .set_statistics_truncate_length(Some(CHUNK_BOUND_BYTES))
-        .set_statistics_enabled(EnabledStatistics::Page);
+        // Of whole chunks they tell which columns hold anything, and so which attributes there are.
+        .set_statistics_enabled(match is_transient {
+            true => EnabledStatistics::Chunk,
+            false => EnabledStatistics::Page,
+        });
     for leaf in leaves {
         let path = ColumnPath::from(leaf.path.split('.').map(str::to_owned).collect::<Vec<_>>());
         let compression = match leaf.storage.compression {
@@ -66,7 +67,7 @@ pub(super) fn properties(leaves: &[ExpectedLeaf], is_transient: bool) -> WriterP
             Some(encoding) => properties.set_column_encoding(path.clone(), encoding),
             None => properties.set_column_dictionary_enabled(path.clone(), true),
         };
-        if !leaf.storage.bounds || (is_transient && leaf.path != TRACE_ID) {
+        if !leaf.storage.bounds {
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
     }
