@@ -38,6 +38,7 @@ fuzz_target!(|data: &[u8]| {
         data: "data.parquet".into(),
         folder: None,
         meta: Arc::new(meta),
+        hidden: traceql_blocks::bucket::live::HiddenTraces::default(),
     };
     let context = ReadContext::new(Arc::new(BlockCache::new(1 << 16)));
     RUNTIME.block_on(async {

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     Block,
     fetch::At,
+    live::HiddenTraces,
     meta::{ParsedMeta, RawMeta, TimeRange},
     path::{self, BlockMark},
     tenant_index::TenantIndex,
@@ -246,6 +247,7 @@ impl TenantFolder<'_> {
                 data: path::child(&folder, path::DATA),
                 folder: Some(folder),
                 meta: Arc::new(meta),
+                hidden: HiddenTraces::default(),
             }),
             Ok(ParsedMeta::Inert { format }) => {
                 let reason = format!("preview format {format:?} is not read");

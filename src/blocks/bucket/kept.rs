@@ -391,6 +391,7 @@ mod tests {
             data: "data.parquet".into(),
             folder: None,
             meta: meta.into(),
+            hidden: super::super::live::HiddenTraces::default(),
         }
     }
 

@@ -3,8 +3,11 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
+use bytes::Bytes;
+
 use super::{Block, meta::TimeRange, tenant::TenantId};
 use crate::Result;
+use crate::model::TraceId;
 
 /// What [`LiveBlocks::blocks`] yields when it is done.
 pub type LiveBlocksFuture<'a> =
@@ -20,4 +23,55 @@ pub trait LiveBlocks: fmt::Debug + Send + Sync {
     /// first and lists the bucket then misses nothing.
     fn blocks<'a>(&'a self, tenant: &'a TenantId, range: Option<TimeRange>)
     -> LiveBlocksFuture<'a>;
+
+    /// Grows whenever traces begin and end to move into the bucket, so it is odd while they do.
+    /// Between two calls with the same even number nothing is both here and there.
+    fn moves(&self) -> u64;
+}
+
+/// Traces of a live block that need not be looked at: another block of the same list has all their
+/// spans. Whoever looks all the same comes to the same answer, in more time, since copies count once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HiddenTraces {
+    /// Ids one after the other, ascending.
+    ids: Bytes,
+}
+
+impl HiddenTraces {
+    /// Traces given by ascending id.
+    #[must_use]
+    pub fn new(ids: impl Iterator<Item = TraceId>) -> Self {
+        Self { ids: ids.flat_map(|id| id.0).collect::<Vec<u8>>().into() }
+    }
+
+    /// What [`HiddenTraces::as_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(ids: Bytes) -> Self {
+        Self { ids }
+    }
+
+    /// The ids one after the other.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.ids
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Whether a trace is one of them.
+    #[must_use]
+    pub fn contains(&self, id: TraceId) -> bool {
+        let (ids, _) = self.ids.as_chunks::<16>();
+        ids.binary_search(&id.0).is_ok()
+    }
+}
+
+impl fmt::Debug for HiddenTraces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} traces", self.ids.len() / size_of::<TraceId>())
+    }
 }

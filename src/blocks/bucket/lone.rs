@@ -14,6 +14,7 @@ use super::{
     Block,
     blocklist::Warning,
     fetch::At,
+    live::HiddenTraces,
     meta::{BlockMeta, FormatVersion},
     store::OpenStore,
     tenant::TenantId,
@@ -57,6 +58,7 @@ pub(super) async fn open(store: &OpenStore, key: &Path) -> Result<(Block, Option
         data: key.clone(),
         folder: None,
         meta: Arc::new(meta),
+        hidden: HiddenTraces::default(),
     };
     let n_nameless = nameless_columns(&metadata);
     let warning = (n_nameless > 0).then(|| Warning {

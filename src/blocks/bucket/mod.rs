@@ -26,6 +26,7 @@ use std::sync::Arc;
 use object_store::{ObjectStore, path::Path};
 
 use counting::{CountingStore, IoCounters};
+use live::HiddenTraces;
 use meta::BlockMeta;
 
 /// One live block: where its objects are and what its `meta.json` says. Cheap to clone.
@@ -41,6 +42,8 @@ pub struct Block {
     pub folder: Option<Path>,
     /// What `meta.json` says; made up from the footer for a lone Parquet file.
     pub meta: Arc<BlockMeta>,
+    /// Traces of it that need not be looked at. Only live blocks have any.
+    pub hidden: HiddenTraces,
 }
 
 impl Block {

@@ -12,7 +12,7 @@ use super::{
     blocklist::{Blocklist, BlocklistOptions, MAX_META_BYTES, TenantFolder, Unreadable, Warning},
     fetch::gunzip,
     kept::KeptBlocklists,
-    live::LiveBlocks,
+    live::{HiddenTraces, LiveBlocks},
     lone,
     meta::{BlockMeta, ParsedMeta},
     path,
@@ -26,6 +26,9 @@ use crate::{Error, Result};
 
 /// Folders looked into when a tenant was not found, to say which tenants there are.
 const MAX_CANDIDATES_CHECKED: usize = 100;
+
+/// How often lists are made anew because traces moved into the bucket meanwhile.
+const MAX_LIVE_TRIES: usize = 4;
 
 /// Data named by a URL: opened far enough to know what kind it is.
 #[derive(Clone, Debug)]
@@ -264,18 +267,26 @@ impl Source {
     /// [`Error::NotFound`] with the tenants that exist as candidates, or [`Error::Usage`] saying
     /// what was found if the source does not look like a bucket.
     pub async fn blocks(&self, tenant: &TenantId, options: &BlocklistOptions) -> Result<Blocklist> {
-        // What is live comes first: it moves into the bucket and not back.
-        let live = match &self.live {
-            Some(live) => live.blocks(tenant, options.range).await?,
-            None => None,
-        };
-        let stored = match &self.kept {
-            Some(kept) if !options.no_index => {
-                let read = |options| async move { self.read_blocks(tenant, &options).await };
-                kept.get(tenant, options, read).await
+        let (mut live, mut stored);
+        let mut n_tries = 0;
+        loop {
+            let moves = self.live.as_ref().map(|live| live.moves());
+            // What is live comes first: it moves into the bucket and not back.
+            live = match &self.live {
+                Some(live) => live.blocks(tenant, options.range).await?,
+                None => None,
+            };
+            stored = self.stored_blocks(tenant, options).await;
+            // Traces that moved in between are here and there. They would count once, but each of
+            // them would have to be put together from its two copies.
+            n_tries += 1;
+            let is_settled = moves.is_none_or(|moves| moves % 2 == 0)
+                && moves == self.live.as_ref().map(|live| live.moves());
+            if is_settled || n_tries >= MAX_LIVE_TRIES {
+                break;
             }
-            _ => self.read_blocks(tenant, options).await,
-        };
+            tokio::task::yield_now().await;
+        }
         let stored = match stored {
             Err(Error::NotFound { what: "tenant", .. })
                 if self.may_lack_tenants || live.is_some() =>
@@ -289,6 +300,21 @@ impl Source {
         list.blocks.extend(live);
         list.sort();
         Ok(list)
+    }
+
+    /// The blocks of the bucket, from memory if lists are kept.
+    async fn stored_blocks(
+        &self,
+        tenant: &TenantId,
+        options: &BlocklistOptions,
+    ) -> Result<Blocklist> {
+        match &self.kept {
+            Some(kept) if !options.no_index => {
+                let read = |options| async move { self.read_blocks(tenant, &options).await };
+                kept.get(tenant, options, read).await
+            }
+            _ => self.read_blocks(tenant, options).await,
+        }
     }
 
     async fn read_blocks(
@@ -526,6 +552,7 @@ impl Place {
             data: path::child(&folder, path::DATA),
             folder: Some(folder),
             meta: Arc::new(meta),
+            hidden: HiddenTraces::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use super::plan::LiveBlock;
 use super::retention::MarkedBlock;
 use crate::bucket::Block;
 use crate::bucket::blocklist::{CONCURRENT_METAS, MAX_META_BYTES, Warning};
+use crate::bucket::live::HiddenTraces;
 use crate::bucket::meta::{BlockMeta, ParsedMeta};
 use crate::bucket::path::{self, BlockMark};
 use crate::bucket::store::OpenStore;
@@ -154,6 +155,7 @@ impl TenantPlace {
             data: path::child(&folder, path::DATA),
             folder: Some(folder),
             meta: Arc::clone(meta),
+            hidden: HiddenTraces::default(),
         }
     }
 

@@ -2,6 +2,9 @@
 //! instrumentation scopes (5.2). Knows nothing of where the copies come from.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use ahash::RandomState;
 
 use super::{AttributeValue, KeyValue, ResourceSpans, Span, Trace, span_key};
 
@@ -33,7 +36,7 @@ impl Trace {
     pub fn combine(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut parts = parts.into_iter();
         let mut whole = parts.next()?;
-        let mut seen: HashSet<SpanIdentity> = HashSet::new();
+        let mut seen: HashSet<SpanIdentity, RandomState> = HashSet::default();
         for (n, mut part) in parts.enumerate() {
             if n == 0 {
                 seen.extend(whole.spans().map(|s| SpanIdentity::from(s.span)));
@@ -58,7 +61,8 @@ impl Trace {
 
     /// Removes spans that occurred before, as ingest does with what it is sent.
     pub fn remove_duplicate_spans(&mut self) {
-        let mut seen: HashSet<SpanIdentity> = HashSet::with_capacity(self.span_count());
+        let mut seen: HashSet<SpanIdentity, RandomState> =
+            HashSet::with_capacity_and_hasher(self.span_count(), RandomState::new());
         self.retain_spans(|span| seen.insert(span.into()));
     }
 
@@ -86,7 +90,7 @@ impl Trace {
     /// instrumentation scopes. Equal means every stored value: attributes whatever their order, and
     /// dropped counts. No span is reordered within its scope, and no attribute at all.
     pub fn merge_equal_resources(&mut self) {
-        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut places: HashMap<Vec<u8>, usize, RandomState> = HashMap::default();
         let mut merged: Vec<ResourceSpans> = Vec::with_capacity(self.resource_spans.len());
         for mut resource_spans in std::mem::take(&mut self.resource_spans) {
             let resource = &resource_spans.resource;
@@ -109,7 +113,10 @@ impl Trace {
 }
 
 fn merge_equal_scopes(resource_spans: &mut ResourceSpans) {
-    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    if resource_spans.scope_spans.len() < 2 {
+        return;
+    }
+    let mut places: HashMap<Vec<u8>, usize, RandomState> = HashMap::default();
     let mut merged = Vec::with_capacity(resource_spans.scope_spans.len());
     for mut scope_spans in std::mem::take(&mut resource_spans.scope_spans) {
         let scope = &scope_spans.scope;
@@ -135,21 +142,23 @@ fn merge_equal_scopes(resource_spans: &mut ResourceSpans) {
 /// Bytes that are equal exactly if all given values are. Doubles count by their bits, so that a NaN
 /// equals itself and the two zeros stay apart, as they do in storage.
 fn identity(texts: &[&str], attributes: &[KeyValue], dropped: u32) -> Vec<u8> {
-    let mut encoded: Vec<Vec<u8>> = attributes
+    // One after the other in one buffer; what is sorted is where each lies.
+    let mut encoded = Vec::new();
+    let mut places: Vec<Range<usize>> = attributes
         .iter()
         .map(|kv| {
-            let mut bytes = Vec::new();
-            push_key_value(&mut bytes, kv);
-            bytes
+            let start = encoded.len();
+            push_key_value(&mut encoded, kv);
+            start..encoded.len()
         })
         .collect();
-    encoded.sort();
+    places.sort_by(|a, b| encoded[a.clone()].cmp(&encoded[b.clone()]));
     let mut bytes = dropped.to_be_bytes().to_vec();
     for text in texts {
         push_bytes(&mut bytes, text.as_bytes());
     }
-    for attribute in &encoded {
-        push_bytes(&mut bytes, attribute);
+    for place in places {
+        push_bytes(&mut bytes, &encoded[place]);
     }
     bytes
 }

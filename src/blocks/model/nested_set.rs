@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use ahash::RandomState;
+
 use super::span_key;
 
 /// OTLP number of the kind `server`.
@@ -64,8 +66,9 @@ pub fn number_spans(spans: &[SpanLink<'_>]) -> Vec<NestedSet> {
 }
 
 /// Spans by id; `None` if three or more share one.
-fn index_by_key(spans: &[SpanLink<'_>]) -> Option<HashMap<u64, SameId>> {
-    let mut by_key: HashMap<u64, SameId> = HashMap::with_capacity(spans.len());
+fn index_by_key(spans: &[SpanLink<'_>]) -> Option<HashMap<u64, SameId, RandomState>> {
+    let mut by_key: HashMap<u64, SameId, RandomState> =
+        HashMap::with_capacity_and_hasher(spans.len(), RandomState::new());
     for (index, span) in (0u32..).zip(spans) {
         let same =
             by_key.entry(span_key(span.span_id)).or_insert(SameId { first: index, second: None });
@@ -81,7 +84,7 @@ fn index_by_key(spans: &[SpanLink<'_>]) -> Option<HashMap<u64, SameId>> {
 
 fn resolve_parents(
     spans: &[SpanLink<'_>],
-    by_key: &HashMap<u64, SameId>,
+    by_key: &HashMap<u64, SameId, RandomState>,
     numbers: &mut [NestedSet],
 ) {
     for (index, span) in spans.iter().enumerate() {

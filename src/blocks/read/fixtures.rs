@@ -38,6 +38,7 @@ pub(crate) fn block_in(folder: &Path) -> Block {
         data: format!("{}/data.parquet", meta.block_id).into(),
         folder: Some(meta.block_id.to_string().into()),
         meta: Arc::new(meta),
+        hidden: crate::bucket::live::HiddenTraces::default(),
     }
 }
 

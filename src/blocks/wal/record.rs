@@ -95,6 +95,11 @@ struct FlushMessage {
 /// A batch as bytes.
 #[must_use]
 pub fn encode(records: &[Record]) -> Vec<u8> {
+    encode_behind(records, 0)
+}
+
+/// A batch as bytes, behind so many zeros: room for what stands before it.
+pub(super) fn encode_behind(records: &[Record], n_zeros: usize) -> Vec<u8> {
     let id = |bytes: &[u8; 16]| Bytes::copy_from_slice(bytes);
     let record = |record: &Record| {
         let kind = match record {
@@ -117,7 +122,11 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
         };
         RecordMessage { kind: Some(kind) }
     };
-    BatchMessage { records: records.iter().map(record).collect() }.encode_to_vec()
+    let batch = BatchMessage { records: records.iter().map(record).collect() };
+    let mut bytes = Vec::with_capacity(n_zeros + batch.encoded_len());
+    bytes.resize(n_zeros, 0);
+    batch.encode(&mut bytes).expect("a vector has room for whatever is written to it");
+    bytes
 }
 
 /// A batch from bytes, which it shares.

@@ -125,15 +125,15 @@ pub(super) fn header(number: u64, previous_bytes: u64) -> Vec<u8> {
 
 /// A batch as a frame; `None` if it is too large for one.
 pub(super) fn frame(records: &[Record]) -> Option<Vec<u8>> {
-    let contents = record::encode(records);
+    let mut bytes = record::encode_behind(records, FRAME_HEADER_BYTES);
+    let (head, contents) = bytes.split_at_mut(FRAME_HEADER_BYTES);
     let length =
         u32::try_from(contents.len()).ok().filter(|_| contents.len() <= MAX_FRAME_BYTES)?;
-    let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + contents.len());
-    bytes.extend_from_slice(&FRAME_MAGIC);
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&crc(&contents).to_le_bytes());
-    bytes.extend_from_slice(&crc(&bytes).to_le_bytes());
-    bytes.extend_from_slice(&contents);
+    head[..4].copy_from_slice(&FRAME_MAGIC);
+    head[4..8].copy_from_slice(&length.to_le_bytes());
+    head[8..12].copy_from_slice(&crc(contents).to_le_bytes());
+    let sum = crc(&head[..12]);
+    head[12..].copy_from_slice(&sum.to_le_bytes());
     Some(bytes)
 }
 

@@ -1,9 +1,11 @@
 //! What a scan does, as data that can cross a wire: the query's text and options, the blocks, and
 //! which rows of them each partition takes. A worker compiles the text again.
 
+use bytes::Bytes;
 use object_store::path::Path;
 use prost::Message;
 use traceql_blocks::bucket::Block;
+use traceql_blocks::bucket::live::HiddenTraces;
 use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
 use traceql_blocks::model::TraceId;
 use traceql_language::{Dialect, TypedQuery};
@@ -98,6 +100,9 @@ pub(crate) struct BlockRef {
     /// It is scanned; a block beyond the time range only completes traces of others.
     #[prost(bool, tag = "6")]
     pub(crate) scanned: bool,
+    /// Ids of traces that another block of the list has whole, 16 bytes each, ascending.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub(crate) hidden: Bytes,
 }
 
 /// Trace rows of one row group, or all of a block that was not opened when the plan was made.
@@ -197,6 +202,7 @@ impl BlockRef {
             meta: block.meta.to_json(),
             companions,
             scanned,
+            hidden: block.hidden.as_bytes().clone(),
         }
     }
 
@@ -227,6 +233,7 @@ impl BlockRef {
                 None => None,
             },
             meta: meta.into(),
+            hidden: HiddenTraces::from_bytes(self.hidden.clone()),
         })
     }
 }

@@ -340,7 +340,8 @@ impl UnitRunner {
         let mut kept = Mask::all(n_rows);
         let companions = &self.spec.blocks[block as usize].companions;
         let shown = self.spec.shown_of(block);
-        if companions.is_empty() && shown.is_none() {
+        let hidden = &self.blocks[block as usize].hidden;
+        if companions.is_empty() && shown.is_none() && hidden.is_empty() {
             return Ok((kept, Vec::new()));
         }
         let all = kept.clone();
@@ -352,7 +353,9 @@ impl UnitRunner {
             })
             .collect();
         let is_shown = |row: usize| shown.is_some_and(|shown| ids[row] <= shown);
-        (0..n_rows).filter(|row| is_shown(*row)).for_each(|row| kept.clear(row));
+        let is_hidden: Vec<bool> = ids.iter().map(|id| hidden.contains(*id)).collect();
+        let is_left_out = |row: usize| is_shown(row) || is_hidden[row];
+        (0..n_rows).filter(|row| is_left_out(*row)).for_each(|row| kept.clear(row));
         let mut holders: Vec<Vec<u32>> = vec![Vec::new(); n_rows];
         for &companion in companions {
             let other = &self.blocks[companion as usize];
@@ -360,7 +363,8 @@ impl UnitRunner {
             let mut from = 0;
             for (row, id) in ids.iter().enumerate() {
                 from += digest[from..].partition_point(|other| other < id);
-                if digest.get(from) == Some(id) {
+                // Who hides a trace leaves it to the others.
+                if digest.get(from) == Some(id) && !other.hidden.contains(*id) {
                     holders[row].push(companion);
                 }
             }
@@ -369,7 +373,7 @@ impl UnitRunner {
         for (row, holders) in holders.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
             kept.clear(row);
             let scanned = |holder: &u32| self.spec.blocks[*holder as usize].scanned;
-            if is_shown(row) || holders.iter().any(|holder| *holder < block && scanned(holder)) {
+            if is_left_out(row) || holders.iter().any(|holder| *holder < block && scanned(holder)) {
                 continue; // A block before this one has judged it, or the page before showed it.
             }
             let mut parts = Vec::with_capacity(holders.len() + 1);

@@ -11,6 +11,7 @@ use object_store::ObjectStoreExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use traceql_blocks::bucket::live::HiddenTraces;
 use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
 use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::{Block, path};
@@ -94,7 +95,8 @@ enum Tried {
 
 impl Live {
     /// Flushes what is due, for as long as it is let. Traces are cut when it is time though blocks
-    /// cannot be written: they would grow, and others would find no room.
+    /// cannot be written: they would grow, and others would find no room. What queries see of the rest is
+    /// tended meanwhile.
     pub(crate) async fn keep_flushing(self: Arc<Self>, source: Source) {
         let cutting = async {
             let mut ticks = self.ticks();
@@ -113,9 +115,17 @@ impl Live {
                 self.write_cut(&source, Tried::Due).await;
             }
         };
-        tokio::join!(cutting, writing);
+        let tending = async {
+            let mut ticks = self.ticks();
+            loop {
+                ticks.tick().await;
+                self.tend_views().await;
+            }
+        };
+        tokio::join!(cutting, writing, tending);
     }
 
+    /// When it is looked what is to be done.
     fn ticks(&self) -> tokio::time::Interval {
         let mut ticks = tokio::time::interval(self.options.cut.check.max(SHORTEST_CHECK));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -208,10 +218,11 @@ impl Live {
             Found::Nothing => self.write(&place, flush).await.map_err(|error| error.to_string())?,
             found => found,
         };
-        if let Found::Block(block) = found {
-            // Listed before its spans leave memory: who looks there first misses nothing.
-            source.add_block(&flush.tenant, *block);
-        }
+        let block = match found {
+            Found::Block(block) => Some(*block),
+            _ => None,
+        };
+        self.move_to_bucket(source, flush, block);
         let noted = self.thread.flushed(flush.block_id).await;
         self.views.trim(self, &flush.tenant);
         noted.map_err(|error| format!("the write-ahead log: {error}"))
@@ -344,6 +355,7 @@ pub(super) fn block_at(place: &BlockPlace, meta: Arc<BlockMeta>) -> Block {
         data: path::child(&folder, path::DATA),
         folder: Some(folder),
         meta,
+        hidden: HiddenTraces::default(),
     }
 }
 

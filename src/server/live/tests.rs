@@ -323,3 +323,69 @@ async fn views_of_any_history_hold_every_span_once() {
     }
     assert!((2..8).contains(&most_blocks), "{most_blocks} blocks");
 }
+
+/// Traces come in pieces, are flushed and asked for at the same time: what was acknowledged before a
+/// question is in its answer, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn questions_beside_flushes_see_every_span_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Arc::new(Running::start(folder.path(), |_| {}).await);
+    let is_done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flushing = tokio::spawn({
+        let (running, is_done) = (Arc::clone(&running), Arc::clone(&is_done));
+        async move {
+            let mut n_flushes = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                assert!(running.flush().await);
+                running.live.tend_views().await;
+                n_flushes += 1;
+            }
+            n_flushes
+        }
+    });
+    let mut sent = Vec::new();
+    for piece in 0..12_u8 {
+        // Each trace comes in four pieces, over the time of several flushes.
+        let traces: Vec<(u8, u8)> = (0..8).map(|n| (piece / 4 * 8 + n + 1, piece)).collect();
+        running.send("a", &traces).await.unwrap();
+        sent.extend(traces.iter().map(|(trace, span)| format!("{trace}-{span}")));
+        sent.sort();
+        assert_eq!(running.spans("a").await, sent, "piece {piece}");
+    }
+    is_done.store(true, Ordering::Relaxed);
+    assert!(flushing.await.unwrap() > 1);
+    assert!(running.flush().await);
+    assert_eq!(running.spans("a").await, sent);
+    assert!(running.live.blocks(&TenantId::parse("a").unwrap(), None).await.unwrap().is_none());
+}
+
+/// A trace is read in one segment: the others hide it, so that no query puts it together.
+#[tokio::test(flavor = "multi_thread")]
+async fn older_copies_of_a_trace_are_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    let tenant = TenantId::parse("a").unwrap();
+    let hides = |blocks: &[traceql_blocks::bucket::Block], trace: u8| {
+        blocks.iter().filter(|block| block.hidden.contains(TraceId([trace; 16]))).count()
+    };
+    running.send("a", &[(1, 1), (2, 1), (3, 1)]).await.unwrap();
+    assert_eq!(running.spans("a").await, ["1-1", "2-1", "3-1"]);
+    running.send("a", &[(1, 2), (4, 1)]).await.unwrap();
+    let blocks = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+    assert_eq!((blocks.len(), hides(&blocks, 1), hides(&blocks, 2)), (2, 1, 0));
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1", "3-1", "4-1"]);
+    // Of a trace that goes on while it is flushed, only what came later is left.
+    let flush = running.live.thread.cut(tenant.clone(), traces::Which::All).await.unwrap().unwrap();
+    running.send("a", &[(2, 2)]).await.unwrap();
+    running.spans("a").await;
+    running.live.write_for_test(&flush).await;
+    let stored = BlocklistOptions { no_index: true, ..BlocklistOptions::default() };
+    let stored = running.source.stored().blocks(&tenant, &stored).await.unwrap().blocks.remove(0);
+    let before = running.live.moves();
+    running.live.move_to_bucket(&running.source, &flush, Some(stored));
+    assert_eq!(running.live.moves(), before + 2);
+    assert_eq!(running.spans("a").await, ["1-1", "1-2", "2-1", "2-2", "3-1", "4-1"]);
+    let blocks = running.live.blocks(&tenant, None).await.unwrap().unwrap();
+    assert_eq!(blocks.len(), 1);
+    assert_eq!(blocks[0].meta.total_objects, 1, "the second piece of the second trace");
+}

@@ -1,8 +1,9 @@
 //! The live traces of all tenants and what is cut of them, in memory. Changed by records of the log in
 //! their order, by no one else; knows no files and no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,6 +40,9 @@ struct TenantTraces {
     live: BTreeMap<TraceId, LiveTrace>,
     /// Cut, and not yet in the bucket.
     flushing: Vec<Arc<Flush>>,
+    /// Numbers of parts and their traces, in the order in which they came. Parts of traces of which
+    /// nothing is left may be among them.
+    arrivals: Vec<(u64, TraceId)>,
     /// That of its last change.
     version: u64,
 }
@@ -55,8 +59,6 @@ struct LiveTrace {
 struct HeldPart {
     spans: Bytes,
     segment: u64,
-    /// Greater than that of every part before it.
-    number: u64,
 }
 
 /// Traces that become a block.
@@ -68,6 +70,8 @@ pub(super) struct Flush {
     pub(super) bytes: u64,
     /// It was announced before the process started, so the block may exist.
     pub(super) is_replayed: bool,
+    /// Queries see the block: its spans are in memory only until the log says so too.
+    is_listed: AtomicBool,
 }
 
 impl Flush {
@@ -75,40 +79,35 @@ impl Flush {
     pub(super) fn traces(&self) -> impl Iterator<Item = (TraceId, Vec<Bytes>)> {
         self.traces.iter().map(|(id, parts)| (*id, spans(parts)))
     }
+
+    /// The ids of the traces, ascending.
+    pub(super) fn ids(&self) -> impl Iterator<Item = TraceId> {
+        self.traces.keys().copied()
+    }
+
+    /// Notes that queries see the block.
+    pub(super) fn set_listed(&self) {
+        self.is_listed.store(true, Ordering::Release);
+    }
+
+    /// Whether queries see the block.
+    pub(super) fn is_listed(&self) -> bool {
+        self.is_listed.load(Ordering::Acquire)
+    }
 }
 
 fn spans(parts: &[HeldPart]) -> Vec<Bytes> {
     parts.iter().map(|part| part.spans.clone()).collect()
 }
 
-/// Everything of a tenant that lies in no block, at one moment.
-#[derive(Debug)]
-pub(super) struct Snapshot {
+/// Traces to be shown to queries, whole, at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// The version of the tenant's traces.
     pub(super) version: u64,
-    pub(super) traces: BTreeMap<TraceId, SnapshotTrace>,
-}
-
-/// A trace of a snapshot.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SnapshotTrace {
-    pub(super) parts: Vec<Bytes>,
-    /// Its last part: while that is the same, nothing has come.
-    pub(super) last_number: u64,
-    /// When that came; `None` if it has been cut since.
-    pub(super) last: Option<Instant>,
-}
-
-impl SnapshotTrace {
-    fn add(&mut self, parts: &[HeldPart], last: Option<Instant>) {
-        self.parts.extend(spans(parts));
-        self.last_number = parts.last().map_or(self.last_number, |part| part.number);
-        self.last = last;
-    }
-
-    /// Bytes of its parts.
-    pub(super) fn n_bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.len() as u64).sum()
-    }
+    /// Number of the last part that has come.
+    pub(super) last_part: u64,
+    pub(super) traces: BTreeMap<TraceId, Vec<Bytes>>,
 }
 
 /// Which traces are to be cut.
@@ -143,7 +142,8 @@ impl LiveTraces {
             trace.bytes += part_bytes(&part);
             trace.last = now;
             self.n_parts += 1;
-            trace.parts.push(HeldPart { spans: part.spans, segment, number: self.n_parts });
+            of_tenant.arrivals.push((self.n_parts, part.trace_id));
+            trace.parts.push(HeldPart { spans: part.spans, segment });
         }
     }
 
@@ -203,8 +203,9 @@ impl LiveTraces {
         if traces.is_empty() {
             return None;
         }
-        let flush = Flush { tenant: tenant.clone(), block_id, traces, bytes, is_replayed };
-        let flush = Arc::new(flush);
+        let is_listed = AtomicBool::new(false);
+        let tenant = tenant.clone();
+        let flush = Arc::new(Flush { tenant, block_id, traces, bytes, is_replayed, is_listed });
         of_tenant.flushing.push(Arc::clone(&flush));
         Some(flush)
     }
@@ -218,6 +219,10 @@ impl LiveTraces {
             };
             let flush = of_tenant.flushing.remove(at);
             bytes += flush.bytes;
+            let TenantTraces { live, flushing, arrivals, .. } = of_tenant;
+            arrivals.retain(|(_, id)| {
+                live.contains_key(id) || flushing.iter().any(|f| f.traces.contains_key(id))
+            });
             self.version += 1;
             of_tenant.version = self.version;
             for part in flush.traces.values().flatten() {
@@ -268,24 +273,54 @@ impl LiveTraces {
         self.tenants.get(tenant).map(|of_tenant| of_tenant.version)
     }
 
-    /// Everything of a tenant that lies in no block.
-    pub(super) fn snapshot(&self, tenant: &TenantId) -> Option<Snapshot> {
+    /// Traces of which parts have come since the part of this number, and others that are named.
+    /// `None` for a tenant without any.
+    pub(super) fn changes(
+        &self,
+        tenant: &TenantId,
+        since: u64,
+        mut ids: BTreeSet<TraceId>,
+    ) -> Option<Changes> {
         let of_tenant = self.tenants.get(tenant)?;
-        let mut traces: BTreeMap<TraceId, SnapshotTrace> = BTreeMap::new();
-        for (id, parts) in of_tenant.flushing.iter().flat_map(|flush| &flush.traces) {
-            traces.entry(*id).or_default().add(parts, None);
-        }
-        for (id, trace) in &of_tenant.live {
-            traces.entry(*id).or_default().add(&trace.parts, Some(trace.last));
-        }
-        Some(Snapshot { version: of_tenant.version, traces })
+        let from = of_tenant.arrivals.partition_point(|(number, _)| *number <= since);
+        ids.extend(of_tenant.arrivals[from..].iter().map(|(_, id)| *id));
+        let traces = ids.into_iter().map(|id| (id, of_tenant.parts_of(id)));
+        Some(Changes {
+            version: of_tenant.version,
+            last_part: self.n_parts,
+            traces: traces.filter(|(_, parts)| !parts.is_empty()).collect(),
+        })
     }
 
-    /// The parts of one trace that lie in no block.
+    /// Which of these traces have parts that lie in no block.
+    pub(super) fn present(
+        &self,
+        tenant: &TenantId,
+        ids: impl Iterator<Item = TraceId>,
+    ) -> BTreeSet<TraceId> {
+        let of_tenant = self.tenants.get(tenant);
+        ids.filter(|id| of_tenant.is_some_and(|of_tenant| of_tenant.has(*id))).collect()
+    }
+
+    /// The parts of one trace that lie in no block, in the order in which they came.
     pub(super) fn parts_of(&self, tenant: &TenantId, id: TraceId) -> Vec<Bytes> {
-        let Some(of_tenant) = self.tenants.get(tenant) else { return Vec::new() };
-        let flushing = of_tenant.flushing.iter().filter_map(|flush| flush.traces.get(&id));
-        let live = of_tenant.live.get(&id).map(|trace| &trace.parts);
+        self.tenants.get(tenant).map_or_else(Vec::new, |of_tenant| of_tenant.parts_of(id))
+    }
+}
+
+impl TenantTraces {
+    /// What is cut and not seen in the bucket.
+    fn unlisted(&self) -> impl Iterator<Item = &Flush> {
+        self.flushing.iter().map(AsRef::as_ref).filter(|flush| !flush.is_listed())
+    }
+
+    fn has(&self, id: TraceId) -> bool {
+        self.live.contains_key(&id) || self.unlisted().any(|flush| flush.traces.contains_key(&id))
+    }
+
+    fn parts_of(&self, id: TraceId) -> Vec<Bytes> {
+        let flushing = self.unlisted().filter_map(|flush| flush.traces.get(&id));
+        let live = self.live.get(&id).map(|trace| &trace.parts);
         flushing.chain(live).flat_map(|parts| spans(parts)).collect()
     }
 }
@@ -369,12 +404,24 @@ mod tests {
         // Later spans of the same trace belong to another block.
         traces.add(&tenant, vec![part(1, 30)], 9, now);
         assert_eq!(traces.parts_of(&tenant, id).len(), 3, "in the order in which they came");
-        assert_eq!(traces.snapshot(&tenant).unwrap().traces[&id].parts.len(), 3);
+        let other = BTreeSet::from([TraceId([2; 16])]);
+        let since = |part, ids: &BTreeSet<TraceId>| {
+            let changes = traces.changes(&tenant, part, ids.clone()).unwrap();
+            assert_eq!(changes.last_part, 4);
+            changes.traces.into_iter().map(|(id, parts)| (id.0[0], parts.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(since(0, &BTreeSet::new()), [(1, 3), (2, 1)]);
+        assert_eq!(since(2, &BTreeSet::new()), [(1, 3)], "whole, though one part is new");
+        assert_eq!(since(4, &other), [(2, 1)]);
+        assert_eq!(traces.present(&tenant, [id, TraceId([3; 16])].into_iter()), [id].into());
+        // What is seen in the bucket is not shown again, though the log does not say so yet.
+        flush.set_listed();
+        assert_eq!(since(0, &BTreeSet::new()), [(1, 1), (2, 1)]);
         assert_eq!(traces.oldest_segment(), Some(7));
         assert_eq!(traces.flushed(Uuid::from_bytes([9; 16])), flush.bytes);
         assert_eq!(traces.flushed(Uuid::from_bytes([9; 16])), 0);
         assert_eq!(traces.oldest_segment(), Some(7), "another trace is in it");
-        assert_eq!(traces.parts_of(&tenant, id).len(), 1);
+        assert_eq!(traces.parts_of(&tenant, id).len(), 1, "what came after the cut");
         let rest = [id, TraceId([2; 16])];
         traces.cut(&tenant, Uuid::from_bytes([8; 16]), &rest, false).unwrap();
         assert!(traces.cut(&tenant, Uuid::from_bytes([7; 16]), &rest, false).is_none());

@@ -2,25 +2,30 @@
 //! something has changed since. Whatever reads blocks reads them too; of a server that nobody asks,
 //! nothing is made.
 //!
-//! Traces that still grow are encoded anew by the first query after a change. Those that have come
-//! to rest wait much longer until they are flushed; they are encoded once, into blocks of their own,
-//! of which small ones are merged into larger ones. If one of them grows all the same it lies in two
-//! blocks, as any trace may, and is judged whole.
+//! A view is a list of segments. What has changed since the last query becomes a segment of its own,
+//! with each trace whole: older segments hide their copies of it, so that nobody has to put a trace
+//! together from several segments. A query thus waits for what is new to be encoded, whatever
+//! there is besides. Small segments are merged into larger ones, between queries if the server is
+//! asked now and then ([`Live::tend_views`]).
 //!
-//! A block that is out of date is removed when no query is left that may have been told of it: each
-//! holds a [`Reading`] while it runs.
+//! When a flushed block is listed, its traces are hidden in the same moment, as far as queries can
+//! tell ([`LiveBlocks::moves`]). A segment that hides all its traces is removed when no query is left that
+//! may have been told of it: each holds a [`Reading`] while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use parking_lot::Mutex;
-use traceql_blocks::bucket::live::{LiveBlocks, LiveBlocksFuture};
+use traceql_blocks::bucket::live::{HiddenTraces, LiveBlocks, LiveBlocksFuture};
 use traceql_blocks::bucket::meta::TimeRange;
+use traceql_blocks::bucket::source::Source;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::bucket::{Block, path};
 use traceql_blocks::model::TraceId;
@@ -28,88 +33,120 @@ use traceql_blocks::write::block::{BlockPlace, BlockSettings, BlockWriter};
 
 use super::Live;
 use super::flush::{block_at, write_traces};
-use super::traces::SnapshotTrace;
+use super::traces::Flush;
 
 /// How messages name the store.
 const STORE_URL: &str = "live:";
+/// A segment of spans of less bytes than this, as received, is worth merging: some ten thousand
+/// spans, which are encoded in a tenth of a second.
+const SMALL_BYTES: u64 = 4 << 20;
+/// So many small segments are merged between queries.
+const WORTH_MERGING: usize = 4;
+/// A query that meets so many small segments merges them itself.
+const MOST_SMALL: usize = 6;
+/// Views are tended between queries for so long after the last one.
+const TENDED: Duration = Duration::from_secs(60);
 
 /// The blocks of all tenants.
 #[derive(Debug, Default)]
 pub(super) struct Views {
     store: Arc<InMemory>,
-    tenants: Mutex<BTreeMap<TenantId, Arc<tokio::sync::Mutex<View>>>>,
+    tenants: Mutex<BTreeMap<TenantId, Arc<TenantView>>>,
     retired: Mutex<Retired>,
+    /// Held while traces move into the bucket.
+    moving: Mutex<()>,
+    moves: AtomicU64,
+}
+
+/// What queries of one tenant share.
+#[derive(Debug, Default)]
+struct TenantView {
+    /// Held by who makes a segment of what is new: queries that come together wait for one of them.
+    making: tokio::sync::Mutex<()>,
+    view: Mutex<View>,
 }
 
 /// Everything of a tenant at one moment.
 #[derive(Debug, Default)]
 struct View {
+    /// That of the traces it shows.
     version: u64,
-    /// Traces that rest, larger blocks first.
-    resting: Vec<Resting>,
-    /// All others.
-    growing: Option<Block>,
+    /// The last part in it.
+    last_part: u64,
+    segments: Vec<Segment>,
+    /// Traces to encode anew though nothing has come: their copies hold spans that have moved.
+    outdated: BTreeSet<TraceId>,
+    asked: Option<Instant>,
 }
 
-/// A block of traces that rest.
+/// A block of the view.
 #[derive(Debug)]
-struct Resting {
+struct Segment {
     block: Block,
-    /// The last part of each trace in it.
-    traces: BTreeMap<TraceId, u64>,
-    bytes: u64,
+    /// Those that are to be read in it.
+    traces: BTreeSet<TraceId>,
+    /// Those that are not.
+    hidden: BTreeSet<TraceId>,
+    /// Of the spans in it, as received.
+    n_bytes: u64,
 }
 
 /// Traces to encode.
-type Traces = BTreeMap<TraceId, SnapshotTrace>;
+type Traces = BTreeMap<TraceId, Vec<Bytes>>;
 
-impl View {
-    fn blocks(&self) -> Vec<Block> {
-        let resting = self.resting.iter().map(|resting| &resting.block);
-        resting.chain(&self.growing).cloned().collect()
+impl Segment {
+    fn hide(&mut self, ids: &BTreeSet<TraceId>) {
+        let (few, many) = match ids.len() < self.traces.len() {
+            true => (ids, &self.traces),
+            false => (&self.traces, ids),
+        };
+        let found: Vec<TraceId> = few.iter().filter(|id| many.contains(id)).copied().collect();
+        if found.is_empty() {
+            return;
+        }
+        for id in &found {
+            self.traces.remove(id);
+        }
+        self.hidden.extend(found);
+        self.block.hidden = HiddenTraces::new(self.hidden.iter().copied());
     }
 
-    /// What is to be encoded for the view to become a snapshot: traces that rest, and others. Blocks
-    /// that are not worth keeping, or are merged, are taken out of the view.
-    fn outdated(&mut self, snapshot: Traces, rests: impl Fn(&SnapshotTrace) -> bool) -> Outdated {
-        let mut outdated = Outdated::default();
-        let mut left = snapshot;
-        let mut covered: Traces = BTreeMap::new();
-        for resting in std::mem::take(&mut self.resting) {
-            let is_current = |(id, last): &(&TraceId, &u64)| {
-                left.get(*id).is_some_and(|trace| trace.last_number == **last)
-            };
-            let current: Vec<TraceId> =
-                resting.traces.iter().filter(is_current).map(|(id, _)| *id).collect();
-            if current.len() * 2 < resting.traces.len() {
-                outdated.blocks.push(resting.block);
-                continue;
-            }
-            covered.extend(current.into_iter().filter_map(|id| left.remove_entry(&id)));
-            self.resting.push(resting);
-        }
-        (outdated.resting, outdated.growing) =
-            left.into_iter().partition(|(_, trace)| rests(trace));
-        // Each block is at least twice as large as the next, so there are few.
-        let mut bytes: u64 = outdated.resting.values().map(SnapshotTrace::n_bytes).sum();
-        while bytes > 0
-            && let Some(last) = self.resting.pop_if(|last| last.bytes <= 2 * bytes)
-        {
-            bytes += last.bytes;
-            let again = last.traces.keys().filter_map(|id| covered.remove_entry(id));
-            outdated.resting.extend(again);
-            outdated.blocks.push(last.block);
-        }
-        outdated
+    fn is_small(&self) -> bool {
+        self.n_bytes < SMALL_BYTES
+    }
+
+    /// Most of what a query would read in it is not to be looked at.
+    fn is_hollow(&self) -> bool {
+        self.hidden.len() > self.traces.len()
     }
 }
 
-/// What a view lacks, and what it has no use for any longer.
-#[derive(Debug, Default)]
-struct Outdated {
-    resting: Traces,
-    growing: Traces,
-    blocks: Vec<Block>,
+impl View {
+    fn blocks(&self) -> Vec<Block> {
+        self.segments.iter().map(|segment| segment.block.clone()).collect()
+    }
+
+    /// Hides traces wherever they are; the blocks that nothing is left of.
+    fn hide(&mut self, ids: &BTreeSet<TraceId>) -> Vec<Block> {
+        self.segments.iter_mut().for_each(|segment| segment.hide(ids));
+        let emptied = self.segments.extract_if(.., |segment| segment.traces.is_empty());
+        emptied.map(|segment| segment.block).collect()
+    }
+
+    fn add(&mut self, segment: Segment, views: &Views) {
+        match segment.traces.is_empty() {
+            true => views.retire(vec![segment.block]),
+            false => self.segments.push(segment),
+        }
+    }
+
+    /// Traces to encode again, so that segments become few and full.
+    fn to_encode_again(&self) -> BTreeSet<TraceId> {
+        let is_many = self.segments.iter().filter(|s| s.is_small()).count() >= MOST_SMALL;
+        let is_again = |segment: &&Segment| segment.is_hollow() || (is_many && segment.is_small());
+        let again = self.segments.iter().filter(is_again).flat_map(|segment| &segment.traces);
+        again.chain(&self.outdated).copied().collect()
+    }
 }
 
 /// Blocks that are out of date, and the queries that may read them.
@@ -141,36 +178,126 @@ impl Live {
     /// Blocks of everything of a tenant that lies in no block of the bucket.
     async fn view(&self, tenant: &TenantId) -> traceql_blocks::Result<Option<Vec<Block>>> {
         let Some(wanted) = self.traces.lock().version(tenant) else { return Ok(None) };
-        let entry = {
-            let mut tenants = self.views.tenants.lock();
-            Arc::clone(tenants.entry(tenant.clone()).or_default())
-        };
-        // Queries that come together wait for one of them to make the blocks.
-        let mut view = entry.lock().await;
-        if view.version < wanted {
-            let Some(snapshot) = self.traces.lock().snapshot(tenant) else {
-                // Flushed in the meantime: it is in the bucket.
-                self.views.retire(std::mem::take(&mut *view).blocks());
-                return Ok(None);
-            };
-            let (now, rest) = (Instant::now(), self.options.cut.idle / 2);
-            let rests = |trace: &SnapshotTrace| {
-                trace.last.is_none_or(|last| now.saturating_duration_since(last) >= rest)
-            };
-            // If the query goes away in between, the next one finds the view as old as it was.
-            let outdated = view.outdated(snapshot.traces, rests);
-            self.views.retire(outdated.blocks);
-            let traces = last_parts(&outdated.resting);
-            let bytes = outdated.resting.values().map(SnapshotTrace::n_bytes).sum();
-            if let Some(block) = self.encode(tenant, outdated.resting).await? {
-                view.resting.push(Resting { block, traces, bytes });
-            }
-            let growing = self.encode(tenant, outdated.growing).await?;
-            let before = std::mem::replace(&mut view.growing, growing);
-            self.views.retire(before.into_iter().collect());
-            view.version = snapshot.version;
-        }
+        let entry = self.views.of(tenant);
+        self.show_new(tenant, &entry, wanted).await?;
+        let mut view = entry.view.lock();
+        view.asked = Some(Instant::now());
         Ok(Some(view.blocks()))
+    }
+
+    /// Adds what is new to a view, if it is older than this version.
+    async fn show_new(
+        &self,
+        tenant: &TenantId,
+        entry: &TenantView,
+        wanted: u64,
+    ) -> traceql_blocks::Result<()> {
+        let _making = entry.making.lock().await;
+        let (since, again) = {
+            let view = entry.view.lock();
+            if view.version >= wanted && view.outdated.is_empty() {
+                return Ok(());
+            }
+            (view.last_part, view.to_encode_again())
+        };
+        // Nothing is left of a tenant that has been flushed in the meantime.
+        let changes = self.traces.lock().changes(tenant, since, again).unwrap_or_default();
+        // If the query goes away while this is done, the next one finds the view as old as it was.
+        let segment = self.encode(tenant, changes.traces).await?;
+        let mut view = entry.view.lock();
+        if let Some(mut segment) = segment {
+            view.outdated.retain(|id| !segment.traces.contains(id));
+            self.views.retire(view.hide(&segment.traces));
+            self.hide_moved(tenant, &mut segment);
+            view.add(segment, &self.views);
+        }
+        view.version = view.version.max(changes.version);
+        view.last_part = view.last_part.max(changes.last_part);
+        Ok(())
+    }
+
+    /// Hides what has moved into the bucket while a segment was made.
+    fn hide_moved(&self, tenant: &TenantId, segment: &mut Segment) {
+        let present = self.traces.lock().present(tenant, segment.traces.iter().copied());
+        let moved = segment.traces.difference(&present).copied().collect();
+        segment.hide(&moved);
+    }
+
+    /// Merges small segments of views that are asked now and then, and adds to them what is new, so
+    /// that the next query has little to wait for.
+    pub(super) async fn tend_views(&self) {
+        let entries: Vec<_> = {
+            let tenants = self.views.tenants.lock();
+            tenants.iter().map(|(tenant, entry)| (tenant.clone(), Arc::clone(entry))).collect()
+        };
+        for (tenant, entry) in entries {
+            let asked = entry.view.lock().asked;
+            if asked.is_none_or(|asked| asked.elapsed() > TENDED) {
+                continue;
+            }
+            let Some(wanted) = self.traces.lock().version(&tenant) else { continue };
+            let tended = async {
+                self.show_new(&tenant, &entry, wanted).await?;
+                self.merge_small(&tenant, &entry).await
+            };
+            if let Err(error) = tended.await {
+                (self.log_line)(&format!("cannot encode live traces of {tenant}: {error}"));
+            }
+        }
+    }
+
+    /// Merges small segments, if there are enough of them. Queries go on meanwhile, and may add
+    /// others.
+    async fn merge_small(
+        &self,
+        tenant: &TenantId,
+        entry: &TenantView,
+    ) -> traceql_blocks::Result<()> {
+        let (merged, ids) = {
+            let view = entry.view.lock();
+            let small = || view.segments.iter().filter(|segment| segment.is_small());
+            if small().count() < WORTH_MERGING {
+                return Ok(());
+            }
+            let merged: BTreeSet<Path> = small().map(|small| small.block.data.clone()).collect();
+            let ids = small().flat_map(|small| &small.traces).copied().collect();
+            (merged, ids)
+        };
+        let Some(again) = self.traces.lock().changes(tenant, u64::MAX, ids) else { return Ok(()) };
+        let Some(mut segment) = self.encode(tenant, again.traces).await? else { return Ok(()) };
+        let mut view = entry.view.lock();
+        let left = view.segments.iter().filter(|segment| merged.contains(&segment.block.data));
+        let left: BTreeSet<TraceId> = left.flat_map(|segment| &segment.traces).copied().collect();
+        // What grew meanwhile is read elsewhere, and so is what moved.
+        let elsewhere = segment.traces.difference(&left).copied().collect();
+        segment.hide(&elsewhere);
+        self.views.retire(view.hide(&segment.traces));
+        view.add(segment, &self.views);
+        Ok(())
+    }
+
+    /// Lets queries see a block in the bucket, if there is one, and no longer its traces here. Does
+    /// nothing if it was done before, and only the log could not be told.
+    pub(super) fn move_to_bucket(&self, source: &Source, flush: &Flush, block: Option<Block>) {
+        let _moving = self.views.moving.lock();
+        if flush.is_listed() {
+            return;
+        }
+        self.views.moves.fetch_add(1, Ordering::AcqRel);
+        if let Some(block) = block {
+            source.add_block(&flush.tenant, block);
+        }
+        flush.set_listed();
+        let entry = self.views.tenants.lock().get(&flush.tenant).map(Arc::clone);
+        if let Some(entry) = entry {
+            let mut view = entry.view.lock();
+            // Of some, more has come since they were cut.
+            let left = self.traces.lock().present(&flush.tenant, flush.ids());
+            let moved = flush.ids().filter(|id| !left.contains(id)).collect();
+            self.views.retire(view.hide(&moved));
+            view.outdated.extend(left);
+        }
+        self.views.moves.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A block in memory; `None` of no traces.
@@ -178,10 +305,12 @@ impl Live {
         &self,
         tenant: &TenantId,
         traces: Traces,
-    ) -> traceql_blocks::Result<Option<Block>> {
+    ) -> traceql_blocks::Result<Option<Segment>> {
         if traces.is_empty() {
             return Ok(None);
         }
+        let ids = traces.keys().copied().collect();
+        let n_bytes = traces.values().flatten().map(|part| part.len() as u64).sum();
         let place = BlockPlace {
             store: Arc::clone(&self.views.store) as Arc<dyn ObjectStore>,
             store_url: STORE_URL.into(),
@@ -190,18 +319,18 @@ impl Live {
             block_id: (self.options.new_block_id)(),
         };
         let unfinished = Unfinished { views: &self.views, folder: Some(place.folder()) };
-        let mut writer = BlockWriter::new(place.clone(), BlockSettings::default())?;
-        let parts = traces.into_iter().map(|(id, trace)| (id, trace.parts));
-        write_traces(&mut writer, parts).await?;
+        let settings = BlockSettings { is_transient: true, ..BlockSettings::default() };
+        let mut writer = BlockWriter::new(place.clone(), settings)?;
+        write_traces(&mut writer, traces.into_iter()).await?;
         let written = writer.finish().await?;
         unfinished.finish();
-        Ok(written.map(|written| block_at(&place, written.meta)))
+        Ok(written.map(|written| Segment {
+            block: block_at(&place, written.meta),
+            traces: ids,
+            hidden: BTreeSet::new(),
+            n_bytes,
+        }))
     }
-}
-
-/// The last part of each trace.
-fn last_parts(traces: &Traces) -> BTreeMap<TraceId, u64> {
-    traces.iter().map(|(id, trace)| (*id, trace.last_number)).collect()
 }
 
 impl LiveBlocks for Live {
@@ -218,6 +347,10 @@ impl LiveBlocks for Live {
             self.view(tenant).await
         })
     }
+
+    fn moves(&self) -> u64 {
+        self.views.moves.load(Ordering::Acquire)
+    }
 }
 
 impl Views {
@@ -227,21 +360,23 @@ impl Views {
         &self.store
     }
 
-    /// Gives up the blocks of a tenant if they are out of date and nobody makes new ones: after a
-    /// flush, most of what is in them is in the bucket.
+    /// Forgets the view of a tenant of which everything has moved into the bucket.
     pub(super) fn trim(&self, live: &Live, tenant: &TenantId) {
-        let version = live.traces.lock().version(tenant);
-        let mut tenants = self.tenants.lock();
-        let Some(entry) = tenants.get(tenant).map(Arc::clone) else { return };
-        if let Ok(mut view) = entry.try_lock()
-            && Some(view.version) != version
-        {
-            self.retire(std::mem::take(&mut *view).blocks());
+        if live.traces.lock().version(tenant).is_some() {
+            return;
         }
-        // Who waits for the entry would leave a view where nobody finds it.
-        if version.is_none() && Arc::strong_count(&entry) == 2 {
+        let mut tenants = self.tenants.lock();
+        // Who holds the entry would leave a view where nobody finds it.
+        let is_idle = |entry: &Arc<TenantView>| {
+            Arc::strong_count(entry) == 1 && entry.view.lock().segments.is_empty()
+        };
+        if tenants.get(tenant).is_some_and(is_idle) {
             tenants.remove(tenant);
         }
+    }
+
+    fn of(&self, tenant: &TenantId) -> Arc<TenantView> {
+        Arc::clone(self.tenants.lock().entry(tenant.clone()).or_default())
     }
 
     fn retire(&self, blocks: Vec<Block>) {

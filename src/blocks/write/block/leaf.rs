@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use ahash::RandomState;
 use bytes::Bytes;
 use parquet::column::writer::{ColumnCloseResult, ColumnWriter, get_column_writer};
 use parquet::data_type::ByteArray;
@@ -51,7 +52,7 @@ enum Values {
     /// library's dictionary does not keep every batch alive that it met a value in.
     Words {
         words: Vec<ByteArray>,
-        known: HashSet<Bytes>,
+        known: HashSet<Bytes, RandomState>,
     },
 }
 
@@ -68,7 +69,7 @@ impl LeafColumn {
             Kind::I64 | Kind::U64 => Values::I64(Vec::new()),
             Kind::F64 => Values::F64(Vec::new()),
             Kind::Bytes | Kind::Text if leaf.has_dictionary() => {
-                Values::Words { words: Vec::new(), known: HashSet::new() }
+                Values::Words { words: Vec::new(), known: HashSet::default() }
             }
             Kind::Bytes | Kind::Text => Values::Bytes { data: Vec::new(), ends: Vec::new() },
         };

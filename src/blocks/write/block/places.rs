@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use ahash::RandomState;
 use parquet::basic::Type as PhysicalType;
 
 use crate::bucket::meta::FormatVersion;
@@ -84,7 +85,7 @@ pub(super) struct Owner {
     /// Columns that one attribute has to itself.
     pub(super) own: Vec<OwnPlace>,
     /// Which of them an attribute has, by its key.
-    pub(super) own_by_key: HashMap<String, usize>,
+    pub(super) own_by_key: HashMap<String, usize, RandomState>,
 }
 
 /// A column that one attribute has to itself.
@@ -183,7 +184,7 @@ impl Owner {
             Level::Span => 3,
             Level::Event | Level::Link => 4,
         };
-        let (mut own, mut own_by_key) = (Vec::new(), HashMap::new());
+        let (mut own, mut own_by_key) = (Vec::new(), HashMap::default());
         for (_, key, leaf) in schema.own_columns().iter().filter(|own| own.0 == of) {
             let info = &schema.leaves()[*leaf];
             let form = match (i16::from(info.max_def) - level, i16::from(info.max_rep) - level) {

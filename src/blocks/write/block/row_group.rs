@@ -26,8 +26,10 @@ const CHUNK_BOUND_BYTES: usize = 64;
 /// Tempo writes them.
 const ALWAYS_COMPRESS: f64 = 1e9;
 
-/// How the file is written: each leaf as the format demands.
-pub(super) fn properties(leaves: &[ExpectedLeaf]) -> WriterPropertiesPtr {
+/// How the file is written: each leaf as the format demands, or, of a transient one, with the least
+/// work. There, numbers are plain above all: each encoder of deltas sets a megabyte aside, and a block
+/// of a few hundred traces has a hundred of them.
+pub(super) fn properties(leaves: &[ExpectedLeaf], is_transient: bool) -> WriterPropertiesPtr {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("traceql version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -40,20 +42,26 @@ pub(super) fn properties(leaves: &[ExpectedLeaf]) -> WriterPropertiesPtr {
         .set_data_page_v2_compression_ratio_threshold(ALWAYS_COMPRESS)
         .set_column_index_truncate_length(Some(PAGE_BOUND_BYTES))
         .set_statistics_truncate_length(Some(CHUNK_BOUND_BYTES))
-        .set_statistics_enabled(EnabledStatistics::Page);
+        // Of whole chunks they tell which columns hold anything, and so which attributes there are.
+        .set_statistics_enabled(match is_transient {
+            true => EnabledStatistics::Chunk,
+            false => EnabledStatistics::Page,
+        });
     for leaf in leaves {
         let path = ColumnPath::from(leaf.path.split('.').map(str::to_owned).collect::<Vec<_>>());
         let compression = match leaf.storage.compression {
+            _ if is_transient => Compression::UNCOMPRESSED,
             LeafCompression::None => Compression::UNCOMPRESSED,
             LeafCompression::Snappy => Compression::SNAPPY,
             LeafCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
         };
         properties = properties.set_column_compression(path.clone(), compression);
         let encoding = match leaf.storage.encoding {
+            LeafEncoding::Dictionary => None,
+            _ if is_transient => Some(Encoding::PLAIN),
             LeafEncoding::Plain => Some(Encoding::PLAIN),
             LeafEncoding::DeltaBinaryPacked => Some(Encoding::DELTA_BINARY_PACKED),
             LeafEncoding::DeltaLengthByteArray => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
-            LeafEncoding::Dictionary => None,
         };
         properties = match encoding {
             Some(encoding) => properties.set_column_encoding(path.clone(), encoding),

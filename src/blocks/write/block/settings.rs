@@ -22,6 +22,9 @@ pub struct BlockSettings {
     pub bloom: BloomSettings,
     /// 0 for a fresh block, one more than the inputs' greatest for a compacted one.
     pub compaction_level: u32,
+    /// The block is read by this process and never stored: it is to be written quickly, whatever a
+    /// format says of encodings and compression.
+    pub is_transient: bool,
 }
 
 /// Size and precision of the bloom filter.
@@ -49,6 +52,7 @@ impl BlockSettings {
             row_group_bytes: 100_000_000,
             bloom: BloomSettings::default(),
             compaction_level: 0,
+            is_transient: false,
         }
     }
 

@@ -156,7 +156,7 @@ impl BlockWriter {
             replication_factor: REPLICATION_FACTOR,
         };
         let leaves = layout::expected_leaves(&meta);
-        let properties = properties(&leaves);
+        let properties = properties(&leaves, settings.is_transient);
         let schema = layout::message_type(&meta).map_err(|error| place.data_failed(&error))?;
         let file = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::clone(&properties))
             .map_err(|error| place.data_failed(&error))?;

@@ -6,6 +6,7 @@
 //! about everything else. Nesting of attribute values is bounded by the two parsers (100 protobuf
 //! messages, 128 JSON levels), decompression by [`MAX_DECOMPRESSED_BYTES`].
 
+mod encode;
 mod group;
 mod protobuf;
 mod read_json;
@@ -21,7 +22,8 @@ use bytes::{Buf as _, Bytes};
 use crate::error::{Error, Result};
 use crate::model::Trace;
 
-pub use protobuf::{decode_attribute_value, decode_links, to_messages, to_protobuf};
+pub use encode::to_protobuf;
+pub use protobuf::{decode_attribute_value, decode_links, to_messages};
 pub use read_json::attribute_value_from_json;
 pub use write_json::{
     AttributeValueJson, Dialect, TraceJson, attribute_value_to_json, to_otlp_json,

@@ -35,14 +35,6 @@ pub(super) fn read_message(
     Ok(())
 }
 
-/// Encodes traces as one `TracesData` message, which as bytes is also an export request, and
-/// Tempo's `Trace`.
-#[must_use]
-pub fn to_protobuf(traces: &[Trace]) -> Vec<u8> {
-    let resource_spans = traces.iter().flat_map(to_messages).collect();
-    trace::TracesData { resource_spans }.encode_to_vec()
-}
-
 /// The messages of one trace, for embedding in a message of one's own. Scope, status and attribute
 /// values are always present, even if empty, as in Tempo's answers.
 #[must_use]

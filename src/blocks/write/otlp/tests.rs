@@ -98,6 +98,26 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// What the protocol's library makes of traces.
+fn through_messages(traces: &[Trace]) -> Vec<u8> {
+    use opentelemetry_proto::tonic::trace::v1::TracesData;
+    use prost::Message as _;
+    let resource_spans = traces.iter().flat_map(to_messages).collect();
+    TracesData { resource_spans }.encode_to_vec()
+}
+
+#[test]
+fn a_trace_with_everything_is_encoded_as_its_messages_are() {
+    let mut trace = full_trace();
+    // Longer than the lengths of one, two and three bytes tell.
+    for length in [1, 0x7f, 0x80, 0x3fff, 0x4000, 0x20_0000] {
+        trace.resource_spans[0].resource.attributes.push(string("long", &"x".repeat(length)));
+        assert!(to_protobuf(&[trace.clone()]) == through_messages(&[trace.clone()]), "{length}");
+    }
+    trace.resource_spans[0].scope_spans[0].spans[0].kind = -1;
+    assert!(to_protobuf(&[trace.clone()]) == through_messages(&[trace]));
+}
+
 #[test]
 fn every_form_reads_back_what_was_written() {
     let traces = vec![full_trace()];
@@ -550,6 +570,11 @@ proptest! {
         for form in forms {
             prop_assert_eq!(&decode(form.into(), None).unwrap(), &traces);
         }
+    }
+
+    #[test]
+    fn traces_are_encoded_as_their_messages_are(traces in prop::collection::vec(any_trace(), 1..3)) {
+        prop_assert_eq!(to_protobuf(&traces), through_messages(&traces));
     }
 
     #[test]

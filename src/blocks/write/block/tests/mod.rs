@@ -45,6 +45,7 @@ fn block_at(place: &BlockPlace, written: &WrittenBlock) -> Block {
         data: path::child(&folder, path::DATA),
         folder: Some(folder),
         meta: Arc::clone(&written.meta),
+        hidden: crate::bucket::live::HiddenTraces::default(),
     }
 }
 
