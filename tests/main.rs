@@ -30,8 +30,10 @@ mod readme;
 mod remote;
 #[cfg(unix)]
 mod repl;
+mod roles;
 #[cfg(unix)]
 mod screens;
+mod serve_config;
 mod server;
 mod server_metrics;
 mod split;

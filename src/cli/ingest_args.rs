@@ -23,10 +23,10 @@ const INGEST_LIMITS: &str = "Limits of what is taken in (0: none)";
 #[derive(Args, Debug)]
 pub(crate) struct IngestArgs {
     /// Take OTLP over gRPC here
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) otlp_grpc: Option<String>,
     /// Take OTLP over HTTP here
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) otlp_http: Option<String>,
     /// Folder of the write-ahead log, which holds what is not in blocks yet
     #[arg(help_heading = INGEST, long, value_name = "DIR")]
@@ -72,6 +72,17 @@ impl IngestArgs {
         self.otlp_grpc.is_some() || self.otlp_http.is_some()
     }
 
+    /// The folder of the write-ahead log.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub(crate) fn log_folder(&self) -> Result<&Path> {
+        self.wal.as_deref().ok_or_else(|| {
+            Error::usage("no folder for the write-ahead log is named")
+                .hint("traces are taken in with --wal DIR, beside the folder of blocks")
+        })
+    }
+
     /// Makes the folder of blocks, if it is one of this machine: a first start has none.
     ///
     /// # Errors
@@ -101,13 +112,10 @@ impl IngestArgs {
         source: &str,
         stores: &SourceOptions,
     ) -> Result<Option<IngestOptions>> {
-        let (Some(wal), true) = (&self.wal, self.is_wanted()) else {
-            if self.wal.is_some() {
-                return Err(Error::usage("--wal without an address to take traces in")
-                    .hint("with --otlp-grpc 127.0.0.1:4317 or --otlp-http 127.0.0.1:4318"));
-            }
+        if !self.is_wanted() {
             return Ok(None);
-        };
+        }
+        let wal = self.log_folder()?;
         let (limits, cut) = (IngestLimits::default(), CutSettings::default());
         let bytes = |option: &str, text: &Option<String>, default: u64| -> Result<u64> {
             match text.as_deref() {
@@ -130,7 +138,7 @@ impl IngestArgs {
         Ok(Some(IngestOptions {
             otlp_grpc: self.otlp_grpc.clone(),
             otlp_http: self.otlp_http.clone(),
-            wal: wal.clone(),
+            wal: wal.to_path_buf(),
             segment_bytes: 64 << 20,
             destination: Destination::open(source, stores).await?,
             block: BlockSettings::default(),

@@ -44,8 +44,13 @@ impl Server {
 
     /// With these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as_told(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// With these arguments, which say where to listen.
+    pub(crate) fn start_as_told(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_traceql"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("serve")
             .args(arguments)
             .env_clear()
             .stdin(Stdio::null())
@@ -94,10 +99,15 @@ impl Server {
         assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
     }
 
-    /// Asks it to end, and waits.
-    pub(crate) fn terminate(&mut self) -> ExitStatus {
+    /// Asks it to end.
+    pub(crate) fn tell_to_stop(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.tell_to_stop();
         self.child.wait().expect("it is our child")
     }
 }

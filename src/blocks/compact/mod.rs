@@ -47,6 +47,7 @@ use uuid::Uuid;
 
 pub use cycle::{
     Compactor, Deletion, Exclusion, Expiry, JobOutcome, JobReport, TenantPlan, TenantReport,
+    TenantSettings,
 };
 pub use lease::LEASE;
 
