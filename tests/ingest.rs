@@ -12,7 +12,7 @@ use crate::support::http::{RANGE, Server, encoded};
 use crate::support::ingesting::{Folders, Ingesting, name, request, traces_of};
 
 /// One answer of each kind and shape of query.
-fn questions() -> Vec<String> {
+pub(crate) fn questions() -> Vec<String> {
     let searches = [
         "{ }",
         "{ status = error }",
@@ -44,7 +44,7 @@ fn questions() -> Vec<String> {
 }
 
 /// An answer without what it cost, in an order that does not depend on blocks.
-fn answer(server: &Server, target: &str) -> Json {
+pub(crate) fn answer(server: &Server, target: &str) -> Json {
     let mut answer = server.json(target);
     answer.as_object_mut().expect("an object").remove("metrics");
     for list in ["traces", "tagValues", "scopes", "series"] {

@@ -40,8 +40,10 @@ mod receivers;
 mod remote;
 #[cfg(unix)]
 mod repl;
+mod roles;
 #[cfg(unix)]
 mod screens;
+mod serve_config;
 mod server;
 mod server_metrics;
 mod split;

@@ -165,7 +165,7 @@ fn pages_say_what_the_server_is() {
         answer.text()
     };
     assert!(page("/status/version").contains(env!("CARGO_PKG_VERSION")));
-    assert!(page("/status/services").contains("http          Running\n"));
+    assert!(page("/status/services").contains("http              Running\n"));
     let endpoints = page("/status/endpoints");
     assert!(endpoints.contains("served          /api/v2/search/tags\n"), "{endpoints}");
     assert!(
@@ -177,7 +177,7 @@ fn pages_say_what_the_server_is() {
     assert!(config.contains("multitenancy_enabled: false\n"), "{config}");
     assert!(config.contains("query_frontend:\n"), "{config}");
     assert!(config.contains("\n  search:\n    default_result_limit: 20\n"), "{config}");
-    for section in ["query_frontend:\n", "  metrics:\n", "  search:\n", "storage:\n"] {
+    for section in ["\nquery_frontend:\n", "\n  metrics:\n", "\n  search:\n", "\nstorage:\n"] {
         assert_eq!(config.matches(section).count(), 1, "{section} in {config}");
     }
     let changed = page("/status/config?mode=diff");

@@ -11,19 +11,15 @@ use crate::check_args::{LINT_HELP, LintArgs, TEST_EXAMPLE, TEST_HELP, TestArgs};
 use crate::compact_args::{COMPACT_HELP, CompactArgs};
 use crate::config_args::{CONFIG_HELP, ConfigArgs};
 use crate::diff_args::{DIFF_EXAMPLES, DIFF_HELP, DiffArgs};
-use crate::generator_args::GeneratorArgs;
-use crate::ingest_args::IngestArgs;
 use crate::page_args::PageArgs;
-use crate::serve_args::ServingArgs;
+use crate::serve_args::ServeArgs;
 use crate::sql_args::SqlArgs;
-use crate::tracing_args::TracingArgs;
 use crate::write_args::{ConvertArgs, ExportArgs};
 
 const STORES: &str = "Object stores (besides AWS_*, GOOGLE_* and AZURE_* of the environment)";
 const TIME: &str = "Time range (none: the whole source)";
 const METRICS: &str = "Metrics queries";
 pub(crate) const RUNNING: &str = "Running";
-pub(crate) const LIMITS: &str = "Limits";
 const COMMON: &str = "Every command";
 
 const STYLES: Styles = Styles::styled()
@@ -504,75 +500,6 @@ pub(crate) struct ReplArgs {
     pub(crate) time: TimeArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
-    /// Address and port to listen on
-    #[arg(long, default_value = "127.0.0.1:3200", value_name = "ADDR")]
-    pub(crate) listen: String,
-    /// Take the tenant of each request from X-Scope-OrgID
-    #[arg(long, conflicts_with = "tenant")]
-    pub(crate) multitenant: bool,
-    /// How often block lists are read anew [default: 1m]
-    #[arg(long, value_name = "DURATION")]
-    pub(crate) poll: Option<String>,
-    #[command(flatten)]
-    pub(crate) ingest: IngestArgs,
-    #[command(flatten)]
-    pub(crate) serving: ServingArgs,
-    #[command(flatten)]
-    pub(crate) generator: GeneratorArgs,
-    #[command(flatten)]
-    pub(crate) tracing: TracingArgs,
-    #[command(flatten)]
-    pub(crate) limits: ServeLimits,
-}
-
-/// What a request may ask for.
-#[derive(Args, Debug)]
-pub(crate) struct ServeLimits {
-    /// Largest limit a search may ask for [default: none]
-    #[arg(help_heading = LIMITS, long, value_name = "N")]
-    pub(crate) max_limit: Option<usize>,
-    /// Largest number of spans per spanset a search may ask for [default: none]
-    #[arg(help_heading = LIMITS, long, value_name = "N")]
-    pub(crate) max_spans_per_spanset: Option<usize>,
-    /// Longest range a search may ask for [default: none]
-    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
-    pub(crate) max_search_range: Option<String>,
-    /// Longest range of a metrics query; 0 is none [default: 24h]
-    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
-    pub(crate) max_metrics_duration: Option<String>,
-    /// Most steps the range of a metrics query is cut into; 0 is none
-    #[arg(help_heading = LIMITS, long, default_value_t = 10_000, value_name = "N")]
-    pub(crate) max_metrics_intervals: u64,
-    /// Most series of a metrics query; an answer that had more is marked partial; 0 is none
-    #[arg(help_heading = LIMITS, long, default_value_t = 0, value_name = "N")]
-    pub(crate) max_metrics_series: usize,
-    /// Most exemplars of a metrics query; 0 is off
-    #[arg(help_heading = LIMITS, long, default_value_t = 100, value_name = "N")]
-    pub(crate) max_exemplars: u32,
-    /// The newest data, still arriving, which metrics queries leave out; 0 is none [default: 30s]
-    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
-    pub(crate) metrics_end_cutoff: Option<String>,
-    /// Queries that run at once; more wait
-    #[arg(help_heading = LIMITS, long, default_value_t = NonZeroUsize::new(4).expect("it is not zero"), value_name = "N")]
-    pub(crate) concurrent_queries: NonZeroUsize,
-    /// Queries of one tenant that may wait for their turn; more are refused
-    #[arg(help_heading = LIMITS, long, default_value_t = 2000, value_name = "N")]
-    pub(crate) queued_queries: usize,
-    /// Time allowed for one request [default: none]
-    #[arg(help_heading = LIMITS, long, value_name = "DURATION")]
-    pub(crate) timeout: Option<String>,
-    /// Threads that decode and evaluate [default: all cores]
-    #[arg(help_heading = LIMITS, long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-    /// Memory of one query: 256MiB, 1GB [default: 512MiB]
-    #[arg(help_heading = LIMITS, long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
 }
 
 /// The two languages, as the command line names them.

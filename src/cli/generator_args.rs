@@ -8,6 +8,7 @@ use traceql_server::generator::{
 
 use crate::error::{Error, Result};
 use crate::metric_label_args::MetricLabelArgs;
+use crate::serve_config::{Given, ServeFile};
 use crate::settings;
 
 pub(crate) const GENERATOR: &str = "Making metrics of spans";
@@ -17,16 +18,16 @@ pub(crate) const GENERATOR: &str = "Making metrics of spans";
 pub(crate) struct GeneratorArgs {
     /// Make metrics of spans, scraped at /metrics/generated: span-metrics, service-graphs,
     /// host-info, or parts of them
-    #[arg(help_heading = GENERATOR, long, value_delimiter = ',', value_name = "NAME,…", requires = "wal")]
+    #[arg(help_heading = GENERATOR, long, value_delimiter = ',', value_name = "NAME,…")]
     pub(crate) metrics_processors: Vec<String>,
     /// Send them to a receiver of Prometheus' remote write, too; may be repeated
-    #[arg(help_heading = GENERATOR, long, value_name = "URL", requires = "metrics_processors")]
+    #[arg(help_heading = GENERATOR, long, value_name = "URL")]
     pub(crate) remote_write: Vec<String>,
     /// A header of what is sent, `Name: value`; may be repeated
-    #[arg(help_heading = GENERATOR, long, value_name = "HEADER", requires = "remote_write", hide_short_help = true)]
+    #[arg(help_heading = GENERATOR, long, value_name = "HEADER", hide_short_help = true)]
     pub(crate) remote_write_header: Vec<String>,
     /// A label of every series that is sent, `name=value`; may be repeated
-    #[arg(help_heading = GENERATOR, long, value_name = "LABEL", requires = "remote_write", hide_short_help = true)]
+    #[arg(help_heading = GENERATOR, long, value_name = "LABEL", hide_short_help = true)]
     pub(crate) external_label: Vec<String>,
     /// Value of the label __metrics_gen_instance of what is sent [default: the name of the host]
     #[arg(help_heading = GENERATOR, long, value_name = "NAME", env = "HOSTNAME", hide_env = true, hide_short_help = true)]
@@ -95,19 +96,28 @@ pub(crate) enum HistogramForm {
 }
 
 impl GeneratorArgs {
-    /// What the server is to do; `None` if no metrics are made.
+    /// What the server is to do, with what a file says besides. Without processors it does nothing, but
+    /// for tenants that have their own.
     ///
     /// # Errors
     /// Arguments that say nothing.
     pub(crate) fn options(
         &self,
+        file: Option<&ServeFile>,
+        given: &Given,
         clock: fn() -> u64,
         log: fn(&str),
-    ) -> Result<Option<GeneratorOptions>> {
-        if self.metrics_processors.is_empty() {
-            return Ok(None);
-        }
+    ) -> Result<GeneratorOptions> {
         let mut options = GeneratorOptions::new(clock, log);
+        if self.remote_write.is_empty() {
+            if let Some(header) = self.remote_write_header.first() {
+                return Err(Error::usage(format!(
+                    "--remote-write-header {header:?} has no receiver"
+                ))
+                .hint("name one with --remote-write URL; of a file's, the file says the headers"));
+            }
+            options.remote_write = file.map(ServeFile::receivers).unwrap_or_default();
+        }
         if let Some(interval) =
             settings::duration("metrics-interval", self.metrics_interval.as_deref())?
         {
@@ -168,7 +178,10 @@ impl GeneratorArgs {
         if let Some(wait) = settings::duration("graph-wait", self.graph_wait.as_deref())? {
             graph.wait = wait;
         }
-        Ok(Some(options))
+        if let Some(file) = file {
+            file.set_generator(&mut options, given);
+        }
+        Ok(options)
     }
 }
 

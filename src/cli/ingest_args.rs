@@ -26,19 +26,19 @@ const INGEST_LIMITS: &str = "Limits of what is taken in (0: none)";
 #[derive(Args, Debug)]
 pub(crate) struct IngestArgs {
     /// Take OTLP over gRPC here
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) otlp_grpc: Option<String>,
     /// Take OTLP over HTTP here
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) otlp_http: Option<String>,
     /// Take spans of Zipkin here: JSON and protobuf over HTTP
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) zipkin: Option<String>,
     /// Take spans of Jaeger here: Thrift over HTTP
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) jaeger_http: Option<String>,
     /// Take spans of Jaeger over gRPC here
-    #[arg(help_heading = INGEST, long, value_name = "ADDR", requires = "wal")]
+    #[arg(help_heading = INGEST, long, value_name = "ADDR")]
     pub(crate) jaeger_grpc: Option<String>,
     /// Folder of the write-ahead log, which holds what is not in blocks yet
     #[arg(help_heading = INGEST, long, value_name = "DIR")]
@@ -87,6 +87,17 @@ impl IngestArgs {
         let addresses = [&self.otlp_grpc, &self.otlp_http, &self.zipkin];
         let addresses = addresses.into_iter().chain([&self.jaeger_http, &self.jaeger_grpc]);
         addresses.flatten().next().is_some()
+    }
+
+    /// The folder of the write-ahead log.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub(crate) fn log_folder(&self) -> Result<&Path> {
+        self.wal.as_deref().ok_or_else(|| {
+            Error::usage("no folder for the write-ahead log is named")
+                .hint("traces are taken in with --wal DIR, beside the folder of blocks")
+        })
     }
 
     /// Makes the folder of blocks, if it is one of this machine: a first start has none.
@@ -144,13 +155,10 @@ impl IngestArgs {
         source: &str,
         stores: &SourceOptions,
     ) -> Result<Option<IngestOptions>> {
-        let (Some(wal), true) = (&self.wal, self.is_wanted()) else {
-            if self.wal.is_some() {
-                return Err(Error::usage("--wal without an address to take traces in")
-                    .hint("with --otlp-grpc 127.0.0.1:4317 or --otlp-http 127.0.0.1:4318"));
-            }
+        if !self.is_wanted() {
             return Ok(None);
-        };
+        }
+        let wal = self.log_folder()?;
         let (limits, cut) = (IngestLimits::default(), CutSettings::default());
         let bytes = |option: &str, text: &Option<String>, default: u64| -> Result<u64> {
             match text.as_deref() {
@@ -176,7 +184,7 @@ impl IngestArgs {
             zipkin: self.zipkin.clone(),
             jaeger_http: self.jaeger_http.clone(),
             jaeger_grpc: self.jaeger_grpc.clone(),
-            wal: wal.clone(),
+            wal: wal.to_path_buf(),
             segment_bytes: 64 << 20,
             destination: Destination::open(source, stores).await?,
             block: BlockSettings::new(self.block_format.version()),

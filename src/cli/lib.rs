@@ -21,7 +21,9 @@ mod metric_label_args;
 mod output;
 mod page_args;
 mod repl;
+mod role_args;
 mod serve_args;
+mod serve_config;
 mod session;
 mod settings;
 mod sql_args;
@@ -42,6 +44,7 @@ use args::{Command, CommandLine};
 use config::Config;
 use error::{Error, Kind, Result};
 use output::sink::Sink;
+use serve_config::ServeFile;
 use settings::World;
 use terminal::Terminal;
 
@@ -69,7 +72,7 @@ pub fn run() -> ExitCode {
     run_with(std::env::args_os(), environment, now_unix_nanos())
 }
 
-/// Reads a text as a suite of checks and as a file of settings, and draws what is wrong with it: what
+/// Reads a text as a suite of checks and as files of settings, and draws what is wrong with it: what
 /// people write by hand and `fuzz/` throws at it.
 #[doc(hidden)]
 pub fn read_documents(text: &str) {
@@ -80,7 +83,11 @@ pub fn read_documents(text: &str) {
         now_unix_nanos: 1_767_225_600_000_000_000,
         home: None,
     };
-    let errors = [check::suite::check(file(), &reading).err(), config::check(&file()).err()];
+    let errors = [
+        check::suite::check(file(), &reading).err(),
+        config::check(&file()).err(),
+        ServeFile::of(&file()).err(),
+    ];
     for error in errors.into_iter().flatten() {
         // It names the text, and has something to say.
         assert!(diagnostic::render(&error, diagnostic::Page::PLAIN).len() > "error: \n".len());
@@ -104,7 +111,11 @@ fn run_with(
     // Once to find the file of settings, once more with what it says.
     let asked = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
-        Err(error) => return refused(&error),
+        // Beside a file some options say more.
+        Err(error) => match serve_config::asked(&arguments) {
+            Some(line) => line,
+            None => return refused(&error),
+        },
     };
     let terminal = Terminal::detect(asked.common.color, asked.common.quiet, variable);
     let config = match Config::load(&asked.common, &environment) {
@@ -114,7 +125,14 @@ fn run_with(
             return ExitCode::from(error.kind.exit_code());
         }
     };
-    let line = match config.parse(&arguments) {
+    let served = match served(&asked, &environment) {
+        Ok(served) => served,
+        Err(error) => {
+            report(&terminal, &error);
+            return ExitCode::from(error.kind.exit_code());
+        }
+    };
+    let line = match config.parse(&arguments, served) {
         Ok(line) => line,
         Err(error) => return refused(&error),
     };
@@ -136,6 +154,14 @@ fn run_with(
             ExitCode::from(error.kind.exit_code())
         }
     }
+}
+
+/// The file of settings that `serve` was given.
+fn served(asked: &CommandLine, environment: &[(String, String)]) -> Result<Option<Arc<ServeFile>>> {
+    let Some(Command::Serve(args)) = &asked.command else { return Ok(None) };
+    let Some(path) = &args.config.config_file else { return Ok(None) };
+    let environment = args.config.config_expand_env.then_some(environment);
+    Ok(Some(Arc::new(ServeFile::load(path, environment)?)))
 }
 
 /// Help and version go to standard output and are no failure. A closed pipe is none either.

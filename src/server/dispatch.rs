@@ -11,21 +11,24 @@ use axum::http::header::{HeaderMap, LOCATION};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Response, StatusCode};
 use tokio::runtime::Handle;
-use tonic::Status;
+use tokio::sync::watch;
+use tonic::{Code, Status};
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::read::open::IoStats;
 
+use crate::compaction::Compaction;
 use crate::form;
 use crate::framing::is_grpc;
 use crate::generator::Generator;
 use crate::handler::{Asked, Context};
+use crate::health;
 use crate::options::Tenancy;
 use crate::queue::{Queue, Turn};
 use crate::reply::{self, Failure, Form, Reply};
 use crate::request::parameters::decode_path;
 use crate::request::{Parameters, tenants};
 use crate::route::{self, Endpoint, Page, Query};
-use crate::status::{self, API_VERSION, Shown};
+use crate::status::{self, API_VERSION, Service, Shown};
 use crate::stream;
 use crate::task::AbortOnDrop;
 use crate::telemetry::own_spans::Parent;
@@ -37,6 +40,12 @@ pub(crate) struct Server {
     pub(crate) context: Arc<Context>,
     pub(crate) queue: Queue,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What has been compacted, if anything is.
+    pub(crate) compaction: Option<Arc<Compaction>>,
+    /// Whether the server was told to stop.
+    pub(crate) leaving: watch::Receiver<bool>,
+    /// Whether connections are about to end.
+    pub(crate) closing: watch::Receiver<bool>,
     /// What makes metrics of received spans, if anything does.
     pub(crate) generator: Option<Arc<Generator>>,
     /// What all queries have read.
@@ -77,6 +86,9 @@ async fn call(server: &Arc<Server>, request: Request) -> Response<Body> {
     let path = request.uri().path();
     let mut observed = server.observe(Protocol::Grpc, "gRPC", path);
     let refused = match route::find(path) {
+        Some((Endpoint::Stream, _)) if let Some(why) = server.no_queries() => {
+            Status::unimplemented(why)
+        }
         Some((Endpoint::Stream, _)) if let Some(why) = server.not_ready() => {
             Status::unavailable(why)
         }
@@ -84,6 +96,10 @@ async fn call(server: &Arc<Server>, request: Request) -> Response<Body> {
             Some(query) => return stream::answer(server, query, request, observed).await,
             None => Status::unimplemented(format!("unknown method {method}")),
         },
+        Some((Endpoint::Health, _)) => {
+            observed.ends(Code::Ok);
+            return health::answer(server, request).await;
+        }
         Some((Endpoint::NotYet(name), _)) => {
             Status::unimplemented(route::not_yet(path, name).trim_end())
         }
@@ -106,10 +122,14 @@ impl Server {
             return redirect(&path, uri.query());
         }
         let reply = match route::find(uri.path()) {
+            Some((Endpoint::Query(_) | Endpoint::Echo, _)) if let Some(why) = self.no_queries() => {
+                Reply::text(StatusCode::NOT_FOUND, format!("{why}\n"))
+            }
+            Some((Endpoint::Ready, _)) if let Some(why) = self.why_not_ready() => {
+                Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
+            }
             // An answer without what is still to be replayed would be wrong.
-            Some((Endpoint::Query(_) | Endpoint::Ready | Endpoint::Flush, _))
-                if let Some(why) = self.not_ready() =>
-            {
+            Some((Endpoint::Query(_) | Endpoint::Flush, _)) if let Some(why) = self.not_ready() => {
                 Reply::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
             }
             Some((Endpoint::Query(query), argument)) => {
@@ -133,7 +153,7 @@ impl Server {
             Some((Endpoint::Flush, _)) => self.flush().await,
             Some((Endpoint::Metrics, _)) => self.metrics(),
             Some((Endpoint::Status(page), _)) => self.status(page, uri.query()),
-            Some((Endpoint::Stream, _)) => {
+            Some((Endpoint::Stream | Endpoint::Health, _)) => {
                 Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this path is for gRPC\n")
             }
             Some((Endpoint::NotYet(name), _)) => {
@@ -142,6 +162,25 @@ impl Server {
             None => Reply::text(StatusCode::NOT_FOUND, "404 page not found\n"),
         };
         reply.into_response(accepts_gzip)
+    }
+
+    /// Why nobody should send requests here, if nobody should.
+    pub(crate) fn why_not_ready(&self) -> Option<&'static str> {
+        match *self.leaving.borrow() {
+            true => Some("the server is stopping"),
+            false => self.not_ready(),
+        }
+    }
+
+    /// Whether connections are about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Why no query is ever answered here.
+    fn no_queries(&self) -> Option<String> {
+        let roles = self.context.options.roles();
+        (!roles.query).then(|| format!("this process has no role query, only {roles}"))
     }
 
     /// Why no query can be answered yet.
@@ -187,6 +226,12 @@ impl Server {
         if let Some(generator) = &self.generator {
             page.push_str(&generator.expose_own());
         }
+        if self.context.options.overrides.is_some() {
+            page.push_str(&self.context.overrides.expose());
+        }
+        if let Some(compaction) = &self.compaction {
+            page.push_str(&compaction.counts().expose());
+        }
         Reply { content_type: exposition::CONTENT_TYPE, ..Reply::text(StatusCode::OK, page) }
     }
 
@@ -194,10 +239,37 @@ impl Server {
         let parameters = Parameters::parse(parameters.unwrap_or_default());
         match Shown::of(parameters.get("mode")) {
             Some(shown) => {
-                Reply::text(StatusCode::OK, status::page(page, &self.context.options, shown))
+                let services = self.services();
+                let options = &self.context.options;
+                Reply::text(StatusCode::OK, status::page(page, options, &services, shown))
             }
             None => Reply::text(StatusCode::BAD_REQUEST, "mode is diff or defaults\n"),
         }
+    }
+
+    /// What runs here, in which state, and what there is to say of it.
+    fn services(&self) -> Vec<Service> {
+        let options = &self.context.options;
+        let state = match self.not_ready() {
+            _ if *self.leaving.borrow() => "Stopping",
+            Some(_) => "Starting",
+            None => "Running",
+        };
+        let service = |name, is_on, says: String| {
+            let state = if is_on { state } else { "Off" };
+            Service { name, state, says }
+        };
+        let roles = options.roles();
+        let compacted = self.compaction.as_ref().map(|compaction| compaction.counts().summary());
+        vec![
+            Service { name: "http", state: "Running", says: String::new() },
+            service("query", roles.query, String::new()),
+            service("streaming", roles.query, String::new()),
+            service("grpc-port", options.grpc_listen.is_some(), String::new()),
+            service("ingest", roles.ingest, String::new()),
+            service("metrics-generator", self.generator.is_some(), String::new()),
+            service("compact", roles.compact, compacted.unwrap_or_default()),
+        ]
     }
 
     fn understand(

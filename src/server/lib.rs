@@ -4,18 +4,23 @@
 //! nothing, reads no environment and no clock of its own, and knows nothing of the command line.
 
 pub mod api;
+mod compaction;
+mod connections;
 mod dispatch;
 pub mod error;
 mod form;
 mod framing;
 pub mod generator;
 mod handler;
+mod health;
 pub mod ingest;
 mod live;
 pub mod options;
+mod overrides;
 mod queue;
 mod reply;
 mod request;
+mod roles;
 mod route;
 mod serve;
 mod status;
@@ -23,8 +28,13 @@ mod stream;
 mod task;
 pub mod telemetry;
 
+pub use compaction::CompactOptions;
+pub use connections::Patience;
 pub use error::{Error, Result};
 pub use live::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 pub use options::{ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy};
+pub use overrides::{OverridesOptions, OverridesTable, TenantOverrides};
+pub use roles::Roles;
 pub use serve::{Listening, serve, stop_signal};
+pub use status::{ShownSetting, settings_as_yaml};
 pub use telemetry::own_spans::{TracingError, TracingOptions};

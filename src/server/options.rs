@@ -7,8 +7,13 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_engine::{EngineConfig, QueryOptions};
 use traceql_language::Dialect;
 
+use crate::compaction::CompactOptions;
+use crate::connections::Patience;
 use crate::generator::GeneratorOptions;
 use crate::live::IngestOptions;
+use crate::overrides::OverridesOptions;
+use crate::roles::Roles;
+use crate::status::ShownSetting;
 use crate::telemetry::own_spans::TracingOptions;
 
 /// Bytes kept of answers of metrics queries unless told otherwise.
@@ -23,12 +28,20 @@ pub struct ServeOptions {
     pub listen: String,
     /// Address and port for gRPC alone, if it is to have one of its own; `listen` takes it as well.
     pub grpc_listen: Option<String>,
+    /// Whether queries are answered.
+    pub answers_queries: bool,
     /// How traces are taken in, if they are.
     pub ingest: Option<IngestOptions>,
+    /// How the bucket is compacted, if it is.
+    pub compact: Option<CompactOptions>,
     /// Which metrics are made of them, if any are. Whose they are is as `tenancy` says.
     pub generator: Option<GeneratorOptions>,
     /// Whose data requests see.
     pub tenancy: Tenancy,
+    /// What holds for single tenants instead of what is said here, if anything does.
+    pub overrides: Option<OverridesOptions>,
+    /// What `/status/config` shows: the settings in force as they are written in a file.
+    pub settings: Vec<ShownSetting>,
     /// Which texts are accepted.
     pub dialect: Dialect,
     /// Bounds on requests.
@@ -42,7 +55,12 @@ pub struct ServeOptions {
     pub answer_cache_bytes: usize,
     /// How often block lists are read anew.
     pub poll: Duration,
-    /// How long requests may go on after the server was told to stop.
+    /// How long is waited for clients.
+    pub patience: Patience,
+    /// How long the server goes on as ever after it was told to stop, but for saying that it is not
+    /// ready: who sends requests here has to find another server first.
+    pub shutdown_delay: Duration,
+    /// How long requests may go on after that.
     pub drain: Duration,
     /// Where traces of what the server does itself are sent, if they are.
     pub tracing: Option<TracingOptions>,
@@ -52,6 +70,18 @@ pub struct ServeOptions {
     pub request_log: RequestLog,
     /// Takes a line for whoever runs the server: a failed request, a skipped block.
     pub log: fn(&str),
+}
+
+impl ServeOptions {
+    /// What the process is for.
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        Roles {
+            ingest: self.ingest.is_some(),
+            query: self.answers_queries,
+            compact: self.compact.is_some(),
+        }
+    }
 }
 
 /// Whose data requests see.

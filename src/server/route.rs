@@ -14,6 +14,8 @@ pub(crate) enum Endpoint {
     Status(Page),
     /// The methods of the service that streams answers, by the rest of the path.
     Stream,
+    /// Whether the server is ready, as gRPC asks it.
+    Health,
     /// Writes what was received into blocks.
     Flush,
     /// Answered from data, for a tenant.
@@ -58,11 +60,11 @@ enum Pattern {
     Below(&'static str),
 }
 
-use Endpoint::{BuildInfo, Echo, Flush, Metrics, NotYet, Ready, Status, Stream};
+use Endpoint::{BuildInfo, Echo, Flush, Health, Metrics, NotYet, Ready, Status, Stream};
 use Pattern::{Below, Between, Exact, Segment};
 
 /// The first route that takes a path has it.
-const ROUTES: [(Pattern, Endpoint); 34] = [
+const ROUTES: [(Pattern, Endpoint); 35] = [
     (Exact("/api/echo"), Echo),
     (Exact("/ready"), Ready),
     (Exact("/api/status/buildinfo"), BuildInfo),
@@ -79,6 +81,7 @@ const ROUTES: [(Pattern, Endpoint); 34] = [
     (Exact("/api/metrics/query"), Endpoint::Query(Query::MetricsInstant)),
     (Exact("/v1/traces"), NotYet("OTLP on the address of queries rather than on --otlp-http")),
     (Below("/tempopb.StreamingQuerier/"), Stream),
+    (Below(crate::health::PATH), Health),
     (
         Below("/opentelemetry.proto.collector.trace.v1."),
         NotYet("OTLP on the address of queries rather than on --otlp-grpc"),

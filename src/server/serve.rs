@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::serve::ListenerExt as _;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
@@ -20,14 +19,18 @@ use traceql_blocks::bucket::source::{Source, SourceKind};
 use traceql_blocks::read::open::IoStats;
 use traceql_engine::{Engine, EngineConfig};
 
+use crate::compaction::Compaction;
+use crate::connections::serve_connections;
 use crate::dispatch::{Server, dispatch, dispatch_grpc};
 use crate::error::{Error, Result};
 use crate::form;
 use crate::generator::{self, Generator, GeneratorOptions, Tee};
 use crate::handler::{Answers, Context};
+use crate::health;
 use crate::ingest::{self, Counting, Protocol};
 use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
+use crate::overrides::Overrides;
 use crate::queue::{Bounds, Queue};
 use crate::task::AbortOnDrop;
 use crate::telemetry::{Telemetry, own_spans};
@@ -67,14 +70,22 @@ pub async fn serve(
 ) -> Result<()> {
     let (tracer, exporting) = own_spans::start(&options)?;
     let ingest = options.ingest.clone().map(|ingest| tracer.tracing_flushes(ingest));
-    let live = ingest.clone().map(|ingest| Live::new(ingest, options.tenancy.clone(), options.log));
+    let overrides = Arc::new(Overrides::new(options.overrides.as_ref()));
+    let live = ingest.clone().map(|ingest| {
+        let (tenancy, overrides) = (options.tenancy.clone(), Arc::clone(&overrides));
+        Live::new(ingest, tenancy, overrides, options.log)
+    });
     let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
     let generator = generator.transpose()?;
+    if let (Some(generator), Some(overrides)) = (&generator, &options.overrides) {
+        generator.set_overrides(&overrides.table)?;
+    }
     let mut source = options.source.clone().keeping_blocklists();
     match &live {
         // The tenant comes with its first span.
         Some(live) => source = source.with_live(Arc::clone(live) as Arc<dyn LiveBlocks>),
-        None => check_tenant(&source, &options).await?,
+        None if options.answers_queries => check_tenant(&source, &options).await?,
+        None => {}
     }
     let compute = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.query.threads.max(1))
@@ -110,10 +121,24 @@ pub async fn serve(
         }
         None => (None, None),
     };
+    let (stopping, stopped) = watch::channel(false);
+    let (leaving, left) = watch::channel(false);
+    let (compaction, compacting) = match &options.compact {
+        Some(compact) => {
+            let compaction = Arc::<Compaction>::default();
+            let (bucket, stop) = (options.source.clone(), stopped.clone());
+            let compute = compute.handle();
+            let running =
+                compaction.start(bucket, &options, compact, &overrides, stop, &compute)?;
+            (Some(compaction), Some(AbortOnDrop(running)))
+        }
+        None => (None, None),
+    };
     on_listening(Listening { http, grpc, otlp_grpc, otlp_http, zipkin, jaeger_http, jaeger_grpc });
 
     let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
-    let (poll, drain) = (options.poll, options.drain);
+    let (poll, drain, log) = (options.poll, options.drain, options.log);
+    let (shutdown_delay, answers_queries) = (options.shutdown_delay, options.answers_queries);
     let io_total = Arc::<IoStats>::default();
     options.query.io_total = Some(Arc::clone(&io_total));
     let server = Arc::new(Server {
@@ -125,6 +150,9 @@ pub async fn serve(
         telemetry: Arc::new(
             Telemetry::new(options.request_log, (options.clock)()).traced_by(tracer),
         ),
+        compaction,
+        leaving: left,
+        closing: stopped.clone(),
         generator: generator.clone(),
         io_total,
         compute: compute.handle(),
@@ -134,30 +162,41 @@ pub async fn serve(
             source: source.clone(),
             live: live.clone(),
             options,
+            overrides: Arc::clone(&overrides),
             warned: Mutex::default(),
         }),
     });
     let received = Arc::clone(&server.telemetry.received);
-    let _poller = AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll)));
-    let (stopping, stopped) = watch::channel(false);
+    let _reader = server.context.options.overrides.clone().map(|options| {
+        let generator = generator.clone();
+        let clock = server.context.options.clock;
+        AbortOnDrop(tokio::spawn(overrides.keep_reading(options, generator, clock, log)))
+    });
+    // Nobody else looks at the lists.
+    let _poller =
+        answers_queries.then(|| AbortOnDrop(tokio::spawn(refresh(Arc::clone(&server), poll))));
     let _stopper = AbortOnDrop(tokio::spawn(async move {
         stop.await;
-        // Receivers may be gone only if serving has ended already.
-        let _gone = stopping.send(true);
+        leaving.send_replace(true);
+        tokio::time::sleep(shutdown_delay).await;
+        stopping.send_replace(true);
         std::future::pending::<()>().await;
     }));
 
-    let mut serving: JoinSet<Result<()>> = JoinSet::new();
+    let mut serving = JoinSet::new();
+    let patience = server.context.options.patience;
     let bounded = DefaultBodyLimit::max(form::MAX_FORM_BYTES);
     let router = Router::new().fallback(dispatch).layer(bounded).with_state(Arc::clone(&server));
     let router = match &generator {
         Some(generator) => router.merge(generator::router(Arc::clone(generator))),
         None => router,
     };
-    serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
+    let stop = is_stopped(stopped.clone());
+    serving.spawn(serve_connections(listener, router, patience, stop, drain));
     if let Some(listener) = grpc_listener {
-        let router = Router::new().fallback(dispatch_grpc).with_state(server);
-        serving.spawn(serve_queries(listener, router, stopped.clone(), drain));
+        let router = Router::new().fallback(dispatch_grpc).with_state(Arc::clone(&server));
+        let stop = is_stopped(stopped.clone());
+        serving.spawn(serve_connections(listener, router, patience, stop, drain));
     }
     let (received_all, all_received) = tokio::sync::oneshot::channel::<()>();
     let generating = generator.clone().map(|generator| {
@@ -183,9 +222,8 @@ pub async fn serve(
                 }
                 None => ingest::router(protocol, sink, limits),
             };
-            serving.spawn(async move {
-                ingest::receive(listener, router, stop, drain).await.map_err(Error::Serve)
-            });
+            let router = router.merge(health::router(Arc::clone(&server)));
+            serving.spawn(serve_connections(listener, router, patience, stop, drain));
         }
         let live = Arc::clone(live);
         opening.spawn_blocking(move || live.open());
@@ -201,12 +239,19 @@ pub async fn serve(
                 }
             }
             served = serving.join_next() => match served {
-                Some(served) => served.map_err(|error| Error::Runtime(error.into()))??,
+                Some(served) => served.map_err(|error| Error::Runtime(error.into()))?,
                 None => break,
             },
         }
     }
     drop(received_all);
+    if let Some(compacting) = compacting {
+        // It gives up what it is at, and its lease; a store that hangs keeps nobody waiting for long.
+        match tokio::time::timeout(drain, compacting).await {
+            Ok(ended) => ended.map_err(|error| Error::Runtime(error.into()))?,
+            Err(_) => log("compaction does not end; its lease will run out"),
+        }
+    }
     if let Some(live) = live {
         // Its blocks are encoded where queries are: not on the threads that hold connections.
         let stop = compute.handle().spawn(async move { live.stop(&source).await });
@@ -243,26 +288,6 @@ async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {
 async fn is_stopped(mut stopped: watch::Receiver<bool>) {
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Serves HTTP/1.1, and HTTP/2 to whoever begins with it: gRPC comes without TLS.
-async fn serve_queries(
-    listener: TcpListener,
-    router: Router,
-    stopped: watch::Receiver<bool>,
-    drain: Duration,
-) -> Result<()> {
-    // Answers are written at once and whole; waiting for more to send would only delay them.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let stop = is_stopped(stopped.clone());
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop);
-    tokio::select! {
-        served = serving => served.map_err(Error::Serve),
-        () = async {
-            is_stopped(stopped).await;
-            tokio::time::sleep(drain).await;
-        } => Ok(()),
     }
 }
 

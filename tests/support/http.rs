@@ -44,15 +44,24 @@ impl Server {
 
     /// With these arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_as_told(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// With these arguments, which say where to listen.
+    pub(crate) fn start_as_told(arguments: &[&str]) -> Self {
         let mut command = Command::new(super::binary::TRACEQL);
         command.env_clear();
-        Self::start_as(command, arguments)
+        Self::start_by(command, arguments)
     }
 
     /// By a command that becomes the binary: what comes before it has made its surroundings.
-    pub(crate) fn start_as(mut command: Command, arguments: &[&str]) -> Self {
+    pub(crate) fn start_as(command: Command, arguments: &[&str]) -> Self {
+        Self::start_by(command, &[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("serve")
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -100,10 +109,15 @@ impl Server {
         assert!(Command::new("kill").args(["-9", &pid]).status().expect("kill").success());
     }
 
-    /// Asks it to end, and waits.
-    pub(crate) fn terminate(&mut self) -> ExitStatus {
+    /// Asks it to end.
+    pub(crate) fn tell_to_stop(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.tell_to_stop();
         self.child.wait().expect("it is our child")
     }
 }

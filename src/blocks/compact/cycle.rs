@@ -4,7 +4,9 @@
 //! the tenant's index up to date, deletes what has had its time of grace. One thing that fails is
 //! reported and does not keep it from the next.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,18 @@ pub enum Exclusion {
     Alone,
 }
 
+/// Settings of a tenant that has its own, asked for in every cycle anew.
+pub type TenantSettings = Arc<dyn Fn(&TenantId) -> Option<CompactSettings> + Send + Sync>;
+
+/// Who knows them, if anybody does.
+struct OfTenants(Option<TenantSettings>);
+
+impl fmt::Debug for OfTenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "some" } else { "none" })
+    }
+}
+
 /// Keeps the blocks of a bucket's tenants.
 #[derive(Debug)]
 pub struct Compactor {
@@ -53,6 +67,7 @@ pub struct Compactor {
     store: OpenStore,
     root: Path,
     settings: CompactSettings,
+    of_tenants: OfTenants,
     context: ReadContext,
     surroundings: Surroundings,
     exclusion: Exclusion,
@@ -205,6 +220,7 @@ impl Compactor {
             store,
             root,
             settings,
+            of_tenants: OfTenants(None),
             context,
             surroundings,
             exclusion,
@@ -226,6 +242,21 @@ impl Compactor {
         self.uptime = Uptime(Arc::new(uptime));
         self.watch = Watch::new(self.now(), self.uptime.now());
         self
+    }
+
+    /// The same with settings for single tenants, which replace those of all.
+    #[must_use]
+    pub fn with_tenant_settings(mut self, of: TenantSettings) -> Self {
+        self.of_tenants = OfTenants(Some(of));
+        self
+    }
+
+    /// What holds for a tenant at this moment.
+    fn settings(&self, tenant: &TenantId) -> Cow<'_, CompactSettings> {
+        match self.of_tenants.0.as_ref().and_then(|of| of(tenant)) {
+            Some(own) => Cow::Owned(own),
+            None => Cow::Borrowed(&self.settings),
+        }
     }
 
     /// The tenants there are.
@@ -379,14 +410,15 @@ impl Compactor {
 
     fn plan_of(&self, tenant: &TenantId, survey: Survey) -> TenantPlan {
         let now = self.now();
-        let retention = &self.settings.retention;
+        let settings = self.settings(tenant);
+        let retention = &settings.retention;
         let expired = expired(&survey.live, retention.keep_of(tenant), now);
         let live_count = survey.live.len();
         // What is about to go is not worth being rewritten.
         let stays =
             |block: &LiveBlock| !expired.iter().any(|meta| meta.block_id == block.meta.block_id);
         let kept: Vec<LiveBlock> = survey.live.into_iter().filter(stays).collect();
-        let CompactionPlan { mut jobs, left_out } = match &self.settings.compaction {
+        let CompactionPlan { mut jobs, left_out } = match &settings.compaction {
             Some(compaction) => plan_compaction(&kept, compaction, now),
             None => CompactionPlan::default(),
         };

@@ -51,6 +51,7 @@ use uuid::Uuid;
 pub use clock::Doubt;
 pub use cycle::{
     Compactor, Deletion, Exclusion, Expiry, JobOutcome, JobReport, TenantPlan, TenantReport,
+    TenantSettings,
 };
 pub use lease::LEASE;
 

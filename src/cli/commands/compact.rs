@@ -1,6 +1,5 @@
 //! `traceql compact`: keeps the blocks of a bucket, for one round or until interrupted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,6 @@ use tokio::sync::watch;
 use traceql_blocks::bucket::meta::BlockMeta;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::compact::plan::CompactionJob;
-use traceql_blocks::compact::settings::{CompactSettings, CompactionSettings, RetentionSettings};
 use traceql_blocks::compact::{
     Compactor, Exclusion, JobOutcome, Surroundings, TenantPlan, TenantReport,
 };
@@ -17,7 +15,7 @@ use uuid::Uuid;
 
 use crate::Success;
 use crate::args::OutputFormat;
-use crate::compact_args::{CompactArgs, CompactionArgs, RetentionArgs};
+use crate::compact_args::{CompactArgs, compact_settings};
 use crate::error::{Error, Kind, Result};
 use crate::output::sheet::{Cell, Column, Sheet, Tone};
 use crate::session::SessionOptions;
@@ -27,12 +25,12 @@ use crate::units::{format_count, format_size, format_time, plural};
 
 /// Bytes of dictionaries kept while blocks are read: each is read once.
 const CACHE_BYTES: usize = 16 << 20;
-/// Time between two rounds.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// Time between two rounds, as of Tempo's.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(world: &World, args: &CompactArgs) -> Result<Success> {
     settings::source(&args.source)?;
-    let settings = compact_settings(args)?;
+    let settings = compact_settings(&args.compaction, &args.retention, args.tenant_index)?;
     let interval = settings::duration("interval", args.interval.as_deref())?.unwrap_or(INTERVAL);
     let asked = settings::tenants(&args.source)?;
     // In a loop the clock is asked anew. A single round has the time at which it began and what has
@@ -82,61 +80,6 @@ pub(crate) fn run(world: &World, args: &CompactArgs) -> Result<Success> {
 
 fn clock() -> i64 {
     i64::try_from(crate::now_unix_nanos()).unwrap_or(i64::MAX)
-}
-
-fn compact_settings(args: &CompactArgs) -> Result<CompactSettings> {
-    let defaults = CompactSettings::default();
-    let compaction = &args.compaction;
-    let row_group = size("row-group-size", compaction.row_group_size.as_deref())?;
-    let settings = CompactSettings {
-        compaction: match compaction.no_compaction {
-            true => None,
-            false => Some(compaction_settings(compaction)?),
-        },
-        retention: retention_settings(&args.retention)?,
-        row_group_bytes: row_group.unwrap_or(defaults.row_group_bytes),
-        tenant_index: args.tenant_index,
-        ..defaults
-    };
-    Ok(settings)
-}
-
-fn compaction_settings(args: &CompactionArgs) -> Result<CompactionSettings> {
-    let defaults = CompactionSettings::default();
-    let settings = CompactionSettings {
-        window: settings::duration("window", args.window.as_deref())?.unwrap_or(defaults.window),
-        min_inputs: args.min_blocks,
-        max_inputs: args.max_blocks,
-        max_level: args.max_level,
-        max_traces: args.max_block_traces,
-        max_bytes: size("max-block-size", args.max_block_size.as_deref())?
-            .unwrap_or(defaults.max_bytes),
-    };
-    settings.check()?;
-    Ok(settings)
-}
-
-fn retention_settings(args: &RetentionArgs) -> Result<RetentionSettings> {
-    let defaults = RetentionSettings::default();
-    let mut keep_of_tenant = BTreeMap::new();
-    for text in &args.tenant_retention {
-        let Some((tenant, keep)) = text.split_once('=') else {
-            let why = format!("--tenant-retention: {text:?} names no time");
-            return Err(Error::usage(why).hint("write tenant and duration: acme=30d"));
-        };
-        let keep = settings::duration_or_none("tenant-retention", Some(keep), None)?;
-        keep_of_tenant.insert(TenantId::parse(tenant)?, keep);
-    }
-    let grace = settings::duration_or_none("grace", args.grace.as_deref(), Some(defaults.grace))?;
-    Ok(RetentionSettings {
-        keep: settings::duration("retention", args.retention.as_deref())?,
-        keep_of_tenant,
-        grace: grace.unwrap_or_default(),
-    })
-}
-
-fn size(option: &str, text: Option<&str>) -> Result<Option<u64>> {
-    Ok(settings::size(option, text)?.map(|bytes| bytes as u64))
 }
 
 /// How rounds are told of.

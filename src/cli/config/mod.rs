@@ -10,12 +10,14 @@ mod read;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Command as Asked, CommandLine, CommonArgs, ReplArgs};
 use crate::error::{Error, Result};
+use crate::serve_config::{Given, ServeFile};
 pub(crate) use keys::KEYS;
 use keys::{Key, Meaning};
 use read::ConfigFile;
@@ -25,6 +27,8 @@ const FILE_NAME: &str = "config.toml";
 
 /// The key whose values belong to a source.
 const TENANT: &str = "tenant";
+/// The argument that they belong to.
+const SOURCE: &str = "source";
 /// What names a source in the environment.
 const SOURCE_VARIABLE: &str = "TRACEQL_SOURCE";
 
@@ -206,7 +210,7 @@ impl Config {
 
     /// The options of a prompt that was started without any.
     pub(crate) fn repl(&self) -> Result<(CommonArgs, ReplArgs)> {
-        match self.parse(&["traceql", "repl"].map(OsString::from)) {
+        match self.parse(&["traceql", "repl"].map(OsString::from), None) {
             Ok(CommandLine { common, command: Some(Asked::Repl(args)) }) => Ok((common, args)),
             Ok(_) => Err(Error::usage("no command given")),
             Err(error) => Err(Error::usage(error.to_string())),
@@ -219,15 +223,30 @@ impl Config {
         self.written(key)?.first()?.parse().ok()
     }
 
-    /// Reads the command line, with what the file says as defaults.
-    pub(crate) fn parse(&self, arguments: &[OsString]) -> Result<CommandLine, clap::Error> {
+    /// Reads the command line, with what the file says as defaults, and before that what a file of
+    /// `serve` says.
+    pub(crate) fn parse(
+        &self,
+        arguments: &[OsString],
+        served: Option<Arc<ServeFile>>,
+    ) -> Result<CommandLine, clap::Error> {
         let mut command = CommandLine::command();
         if self.file.is_some() {
-            let names_source = names_source(&command.clone().try_get_matches_from(arguments)?);
+            let names_source = served.as_ref().is_some_and(|served| served.says_argument(SOURCE))
+                || names_source(&command.clone().try_get_matches_from(arguments)?);
             command = self.with_defaults(command, names_source);
         }
+        if let Some(served) = &served {
+            command = served.with_defaults(command);
+        }
         let mut matches = command.try_get_matches_from_mut(arguments)?;
-        CommandLine::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        let given = Given::of(&matches);
+        let line = CommandLine::from_arg_matches_mut(&mut matches);
+        let mut line = line.map_err(|error| error.format(&mut command))?;
+        if let Some(Asked::Serve(args)) = &mut line.command {
+            (args.given, args.file) = (given, served);
+        }
+        Ok(line)
     }
 
     /// Gives the file's settings to the arguments of a command and of all below it.
@@ -321,7 +340,7 @@ dialect = \"tempo\"
 
     fn parse(config: &Config, line: &[&str]) -> CommandLine {
         let line: Vec<OsString> = line.iter().map(OsString::from).collect();
-        config.parse(&line).unwrap()
+        config.parse(&line, None).unwrap()
     }
 
     #[test]

@@ -34,6 +34,7 @@ use parking_lot::{Mutex, RwLock};
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 
+use crate::overrides::{OverridesTable, TenantOverrides};
 pub use expose::Format;
 pub use options::{
     DimensionMapping, FilterPolicy, GeneratorOptions, Histograms, IntrinsicDimensions,
@@ -48,10 +49,16 @@ use tenant::{Plan, Tenant, is_label_name};
 /// Turns received spans into metrics, for all tenants.
 pub struct Generator {
     options: GeneratorOptions,
-    defaults: Arc<Plan>,
-    plans: BTreeMap<TenantId, Arc<Plan>>,
+    plans: RwLock<Plans>,
     receivers: Vec<remote_write::Receiver>,
     tenants: RwLock<BTreeMap<TenantId, Arc<Mutex<Tenant>>>>,
+}
+
+/// Whose spans are counted how.
+#[derive(Debug)]
+struct Plans {
+    others: Arc<Plan>,
+    tenants: BTreeMap<TenantId, Arc<Plan>>,
 }
 
 impl fmt::Debug for Generator {
@@ -79,13 +86,44 @@ impl Generator {
         }
         let receivers = options.remote_write.iter().map(remote_write::Receiver::new);
         let receivers = receivers.collect::<Result<_, _>>()?;
-        let plans = options
+        let tenants = options
             .tenants
             .iter()
             .map(|(tenant, metrics)| Ok((tenant.clone(), Arc::new(Plan::new(metrics.clone())?))));
-        let plans = plans.collect::<Result<_, OptionsError>>()?;
-        let defaults = Arc::new(Plan::new(options.defaults.clone())?);
-        Ok(Self { options, defaults, plans, receivers, tenants: RwLock::default() })
+        let tenants = tenants.collect::<Result<_, OptionsError>>()?;
+        let others = Arc::new(Plan::new(options.defaults.clone())?);
+        let plans = RwLock::new(Plans { others, tenants });
+        Ok(Self { options, plans, receivers, tenants: RwLock::default() })
+    }
+
+    /// Counts from now on as this says. Series of tenants for whom something changes begin at 0 again.
+    ///
+    /// # Errors
+    /// If settings are wrong; nothing changes then.
+    pub fn set_overrides(&self, table: &OverridesTable) -> Result<(), OptionsError> {
+        let metrics = |overrides: &TenantOverrides| {
+            overrides.metrics.clone().unwrap_or_else(|| self.options.defaults.clone())
+        };
+        let others = Arc::new(Plan::new(metrics(&table.others))?);
+        let tenants = table.tenants.iter().map(|(tenant, overrides)| {
+            Ok((tenant.clone(), Arc::new(Plan::new(metrics(overrides))?)))
+        });
+        let mut new = Plans { others, tenants: tenants.collect::<Result<_, OptionsError>>()? };
+        let mut plans = self.plans.write();
+        // Who keeps a plan keeps what was counted by it.
+        let keep = |old: Option<&Arc<Plan>>, new: &mut Arc<Plan>| {
+            if let Some(old) = old
+                && format!("{:?}", old.options) == format!("{:?}", new.options)
+            {
+                *new = Arc::clone(old);
+            }
+        };
+        keep(Some(&plans.others), &mut new.others);
+        for (tenant, plan) in &mut new.tenants {
+            keep(Some(plans.tenants.get(tenant).unwrap_or(&plans.others)), plan);
+        }
+        *plans = new;
+        Ok(())
     }
 
     /// Whether the tenant's spans are counted at all.
@@ -97,21 +135,26 @@ impl Generator {
     /// Counts the spans of traces that were received, and accepted, just now. Parts of a trace may
     /// come one by one; a span that comes twice counts twice.
     pub fn observe(&self, tenant: &TenantId, traces: &[Trace], now_unix_nanos: u64) {
-        if !self.is_active(tenant) {
+        let plan = self.plan(tenant);
+        if !plan.is_active() {
             return;
         }
         // A tenant that is being forgotten while it is looked up is looked up again.
         loop {
             let found = self.tenants.read().get(tenant).map(Arc::clone);
             let Some(found) = found else {
-                self.tenants.write().entry(tenant.clone()).or_insert_with(|| {
-                    Arc::new(Mutex::new(Tenant::new(Arc::clone(self.plan(tenant)))))
-                });
+                self.tenants
+                    .write()
+                    .entry(tenant.clone())
+                    .or_insert_with(|| Arc::new(Mutex::new(Tenant::new(Arc::clone(&plan)))));
                 continue;
             };
             let mut locked = found.lock();
             if locked.is_forgotten {
                 continue;
+            }
+            if !Arc::ptr_eq(&locked.plan, &plan) {
+                *locked = Tenant::new(Arc::clone(&plan));
             }
             locked.observe(traces, now_unix_nanos);
             return;
@@ -149,8 +192,9 @@ impl Generator {
         remote_write::run(self, stop, drain).await;
     }
 
-    fn plan(&self, tenant: &TenantId) -> &Arc<Plan> {
-        self.plans.get(tenant).unwrap_or(&self.defaults)
+    fn plan(&self, tenant: &TenantId) -> Arc<Plan> {
+        let plans = self.plans.read();
+        Arc::clone(plans.tenants.get(tenant).unwrap_or(&plans.others))
     }
 
     fn tenants(&self) -> Vec<(TenantId, Arc<Mutex<Tenant>>)> {

@@ -15,8 +15,8 @@ use crate::request::{BadRequest, metrics};
 
 impl Context {
     pub(super) async fn metrics_range(&self, asked: &Asked) -> Result<Reply> {
-        let limits = &self.options.limits.metrics;
-        let request = metrics::of_range(&asked.parameters, limits, self.now_unix_nanos())?;
+        let limits = self.metrics_limits(&asked.tenants);
+        let request = metrics::of_range(&asked.parameters, &limits, self.now_unix_nanos())?;
         let found = self.find_series(asked, &request).await?;
         let Outcome { answer, stats, partial, .. } = &*found;
         let partial = partial.as_deref();
@@ -29,8 +29,8 @@ impl Context {
     }
 
     pub(super) async fn metrics_instant(&self, asked: &Asked) -> Result<Reply> {
-        let limits = &self.options.limits.metrics;
-        let request = metrics::of_instant(&asked.parameters, limits, self.now_unix_nanos())?;
+        let limits = self.metrics_limits(&asked.tenants);
+        let request = metrics::of_instant(&asked.parameters, &limits, self.now_unix_nanos())?;
         let found = self.find_series(asked, &request).await?;
         let Outcome { answer, stats, partial, .. } = &*found;
         let partial = partial.as_deref();

@@ -22,7 +22,8 @@ use traceql_engine::{Engine, Outcome, Progress, QueryOptions};
 use traceql_language::{Dialect, ErrorKind, TypedQuery};
 
 use crate::live::Live;
-use crate::options::ServeOptions;
+use crate::options::{MetricsLimits, ServeOptions};
+use crate::overrides::{self, Overrides};
 use crate::reply::{Failure, Form, Reply, Result};
 use crate::request::time::RangeRules;
 use crate::request::{BadRequest, Parameters};
@@ -39,6 +40,8 @@ pub(crate) struct Context {
     /// What is being received, if anything is; `source` has it too.
     pub(crate) live: Option<Arc<Live>>,
     pub(crate) options: ServeOptions,
+    /// What holds for single tenants.
+    pub(crate) overrides: Arc<Overrides>,
     pub(crate) answers: Answers,
     /// Warnings logged since block lists were last read: every query would repeat them.
     pub(crate) warned: Mutex<BTreeSet<String>>,
@@ -150,14 +153,23 @@ impl Context {
         (self.options.clock)()
     }
 
-    fn range_rules(&self) -> RangeRules {
+    fn range_rules(&self, tenants: &[TenantId]) -> RangeRules {
         let limits = &self.options.limits;
+        let most = limits.max_search_range;
         RangeRules {
             now_unix_nanos: self.now_unix_nanos(),
             default_range: limits.default_range,
             end_cutoff: limits.end_cutoff,
-            max_range: limits.max_search_range,
+            max_range: overrides::smallest(&self.overrides, tenants, most, |o| o.max_search_range),
         }
+    }
+
+    fn metrics_limits(&self, tenants: &[TenantId]) -> MetricsLimits {
+        let limits = &self.options.limits.metrics;
+        let most = limits.max_range;
+        let max_range =
+            overrides::smallest(&self.overrides, tenants, most, |o| o.max_metrics_range);
+        MetricsLimits { max_range, ..limits.clone() }
     }
 
     fn query_options(&self, asked: &Asked, time_range: Option<(u64, u64)>) -> QueryOptions {

@@ -18,7 +18,7 @@ impl Context {
         let spans_per_spanset = parameters
             .spans_per_spanset(limits.max_spans_per_spanset)?
             .unwrap_or(limits.default_spans_per_spanset);
-        let range = time::of_search(parameters, &self.range_rules())?;
+        let range = time::of_search(parameters, &self.range_rules(&asked.tenants))?;
         let trace_duration = |name: &str| match parameters.get(name) {
             Some(text) => duration::go(text)
                 .map(Some)

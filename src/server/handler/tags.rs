@@ -124,7 +124,7 @@ impl Context {
         scope: WantedScope,
         filter: Option<FieldExpr>,
     ) -> Result<Outcome<TagNames>> {
-        let range = time::of_tags(&asked.parameters, &self.range_rules())?;
+        let range = time::of_tags(&asked.parameters, &self.range_rules(&asked.tenants))?;
         let limit = most(&asked.parameters)?.unwrap_or_default();
         let scope = match scope {
             WantedScope::All => None,
@@ -146,7 +146,7 @@ impl Context {
         field: Field,
         filter: Option<FieldExpr>,
     ) -> Result<Outcome<Vec<TypedTagValue>>> {
-        let range = time::of_tags(&asked.parameters, &self.range_rules())?;
+        let range = time::of_tags(&asked.parameters, &self.range_rules(&asked.tenants))?;
         let limit = most(&asked.parameters)?.unwrap_or_default();
         if let Some(values) = known_values(&field) {
             return Ok(values);

@@ -41,6 +41,7 @@ use traceql_blocks::model::{Trace, TraceId};
 use crate::error::Result;
 use crate::ingest::{Received, Refused, Sink, Taken};
 use crate::options::Tenancy;
+use crate::overrides::Overrides;
 use flush::Flushing;
 use log::LogThread;
 pub use options::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
@@ -52,6 +53,7 @@ use traces::LiveTraces;
 pub(crate) struct Live {
     options: IngestOptions,
     tenancy: Tenancy,
+    overrides: Arc<Overrides>,
     log_line: fn(&str),
     traces: Mutex<LiveTraces>,
     rates: Mutex<Rates>,
@@ -71,10 +73,16 @@ const STOPPING: u8 = 2;
 
 impl Live {
     /// Prepares; nothing is taken and nothing is seen before [`Live::open`].
-    pub(crate) fn new(options: IngestOptions, tenancy: Tenancy, log_line: fn(&str)) -> Arc<Self> {
+    pub(crate) fn new(
+        options: IngestOptions,
+        tenancy: Tenancy,
+        overrides: Arc<Overrides>,
+        log_line: fn(&str),
+    ) -> Arc<Self> {
         Arc::new(Self {
             options,
             tenancy,
+            overrides,
             log_line,
             traces: Mutex::default(),
             rates: Mutex::default(),
@@ -183,8 +191,8 @@ impl Live {
         if let Some(why) = self.not_ready() {
             return Err(Refused::Unavailable(why.to_owned()));
         }
-        let limits = &self.options.limits;
         let tenant = self.tenant(received.tenant.clone())?;
+        let limits = &self.overrides.of(&tenant).ingest(&self.options.limits);
         let rate = (limits.rate_bytes, limits.burst_bytes);
         let n_bytes = received.size_bytes as u64;
         if !self.rates.lock().take(&tenant, n_bytes, rate, Instant::now()) {

@@ -51,7 +51,7 @@ impl Running {
         let destination = Destination::open(url, &stores).await.unwrap();
         let mut options = options(folder, destination);
         change(&mut options);
-        let live = Live::new(options, Tenancy::Header, |line| println!("{line}"));
+        let live = Live::new(options, Tenancy::Header, Arc::default(), |line| println!("{line}"));
         live.open().unwrap();
         let source = Source::open(url, &stores).await.unwrap().keeping_blocklists();
         let source = source.with_live(Arc::clone(&live) as Arc<dyn LiveBlocks>);
