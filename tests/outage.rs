@@ -122,7 +122,9 @@ fn survives(server: &Server, (part, fault): Scenario, is_killed: bool) {
         assert!(sent.send(&ingesting), "{when}");
     }
     proxy.plan_for(part, fault);
-    let touches_flush = !matches!(part, "/meta.compacted.json" | "DELETE" | "list-type");
+    // What is put is answered without a body.
+    let touches_flush = !matches!(part, "/meta.compacted.json" | "DELETE" | "list-type")
+        && !matches!(fault, Fault::CutBody(_));
     let slowest = sends_during(&ingesting, &sent, || {
         if touches_flush {
             let failures = "traceql_flush_failures_total";
@@ -137,7 +139,8 @@ fn survives(server: &Server, (part, fault): Scenario, is_killed: bool) {
         answers_honestly(&ingesting, &sent, &when);
     });
     assert!(slowest < Duration::from_secs(2), "{when}: an answer took {slowest:?}");
-    if is_killed {
+    // A server that may not look at its bucket says so and ends: it has the wrong credentials.
+    if is_killed && !matches!(fault, Fault::Status(403)) {
         ingesting.server.kill();
         drop(ingesting);
         ingesting = folders.start(&QUICK);
