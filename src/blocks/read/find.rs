@@ -7,7 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::library::Values;
 use super::open::{OpenBlock, ReadContext};
-use super::rows::RowReader;
+use super::rows::{RowReader, StoredTrace};
 use crate::bucket::{Block, bloom};
 use crate::error::Result;
 use crate::model::{Trace, TraceId};
@@ -49,10 +49,11 @@ pub async fn find_in_block(
             return Ok(None);
         }
     }
-    find_present(block, id, context).await
+    Ok(find_present(block, id, context).await?.map(|stored| stored.trace))
 }
 
-/// The same for a trace that the block is known to hold, so that its bloom filter tells nothing.
+/// The same for a trace that the block is known to hold, so that its bloom filter tells nothing, with
+/// what its trace-level columns say.
 ///
 /// # Errors
 /// Failures to read the block.
@@ -60,7 +61,7 @@ pub async fn find_present(
     block: &Block,
     id: TraceId,
     context: &ReadContext,
-) -> Result<Option<Trace>> {
+) -> Result<Option<StoredTrace>> {
     let open = OpenBlock::open(block, context).await?;
     for row_group in 0..open.n_row_groups() {
         // Rows are sorted by id, so at most one row group comes into question; but statistics are
@@ -69,8 +70,8 @@ pub async fn find_present(
             continue;
         }
         if let Some(row) = find_row(&open, row_group, id, context).await? {
-            let traces = RowReader::new(&open, row_group, context).traces(row..row + 1).await?;
-            return Ok(traces.into_iter().next());
+            let mut reader = RowReader::new(&open, row_group, context);
+            return Ok(reader.stored_traces(row..row + 1).await?.into_iter().next());
         }
     }
     Ok(None)

@@ -10,9 +10,10 @@ use super::batch::TraceData;
 use super::block_batch::rounded_up;
 use super::leaf::Demand;
 use super::mask::Mask;
+use super::rows::StoredTrace;
 use super::structure::{Offsets, Structure, count};
 use super::values::{AttributeCell, AttributeColumn, ColumnData, StringTable, Strings};
-use crate::model::trace::SERVICE_NAME;
+use crate::model::trace::{SERVICE_NAME, TraceFields};
 use crate::model::{AttributeValue, Event, KeyValue, Link, ResourceSpans, ScopeSpans, Span, Trace};
 use crate::schema::{Column, Level};
 
@@ -20,6 +21,8 @@ use crate::schema::{Column, Level};
 #[derive(Debug)]
 pub struct MemoryBatch {
     traces: Vec<Trace>,
+    /// What their trace-level columns say, if not what follows from their spans.
+    fields: Option<Vec<TraceFields>>,
     structure: Arc<Structure>,
     events: Arc<Offsets>,
     links: Arc<Offsets>,
@@ -56,6 +59,7 @@ impl MemoryBatch {
         }
         Self {
             traces,
+            fields: None,
             structure: Arc::new(structure),
             events: Arc::new(events),
             links: Arc::new(links),
@@ -63,10 +67,27 @@ impl MemoryBatch {
         }
     }
 
+    /// Traces of which blocks hold parts, with what a block would say of them into which those are
+    /// compacted: which of several roots is shown does not follow from the spans together.
+    #[must_use]
+    pub fn of_stored(stored: Vec<StoredTrace>) -> Self {
+        let (traces, fields) =
+            stored.into_iter().map(|stored| (stored.trace, stored.fields)).unzip();
+        Self { fields: Some(fields), ..Self::new(traces) }
+    }
+
     /// The traces.
     #[must_use]
     pub fn traces(&self) -> &[Trace] {
         &self.traces
+    }
+
+    /// What the trace-level columns say.
+    fn fields(&self) -> Vec<TraceFields> {
+        match &self.fields {
+            Some(fields) => fields.clone(),
+            None => self.traces.iter().map(|trace| (&trace.summary()).into()).collect(),
+        }
     }
 
     fn resources(&self) -> impl Iterator<Item = &ResourceSpans> {
@@ -92,14 +113,16 @@ impl MemoryBatch {
     fn build(&self, column: &Column) -> ColumnData {
         match column {
             Column::TraceId => strings(self.traces.iter().map(|trace| trace.id.0.as_slice())),
-            Column::TraceStart => ints(self.traces.iter().map(|t| t.summary().start_unix_nanos)),
-            Column::TraceEnd => ints(self.traces.iter().map(|t| t.summary().end_unix_nanos)),
-            Column::TraceDuration => ints(self.traces.iter().map(|t| t.summary().duration_nanos)),
+            Column::TraceStart => ints(self.fields().iter().map(|of| of.start_unix_nanos)),
+            Column::TraceEnd => ints(self.fields().iter().map(|of| of.end_unix_nanos)),
+            Column::TraceDuration => ints(
+                self.fields().iter().map(|of| of.end_unix_nanos.wrapping_sub(of.start_unix_nanos)),
+            ),
             Column::RootServiceName => {
-                strings(self.traces.iter().map(|t| t.summary().root_service_name.into_bytes()))
+                strings(self.fields().into_iter().map(|of| of.root_service_name.into_bytes()))
             }
             Column::RootSpanName => {
-                strings(self.traces.iter().map(|t| t.summary().root_span_name.into_bytes()))
+                strings(self.fields().into_iter().map(|of| of.root_span_name.into_bytes()))
             }
             Column::SpanId => strings(self.spans().map(|span| span.span_id.as_slice())),
             Column::ParentSpanId => strings(self.spans().map(|s| s.parent_span_id.as_slice())),

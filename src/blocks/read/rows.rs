@@ -32,6 +32,24 @@ pub struct StoredTrace {
     pub fields: TraceFields,
 }
 
+impl StoredTrace {
+    /// Parts of one trace as one, as a compaction makes one of them; `None` of none. Of a span that
+    /// several parts hold, the first part's copy counts.
+    #[must_use]
+    pub fn combine(parts: Vec<Self>) -> Option<Self> {
+        let mut fields: Option<TraceFields> = None;
+        let mut traces = Vec::with_capacity(parts.len());
+        for part in parts {
+            match &mut fields {
+                Some(fields) => fields.combine(part.fields),
+                none => *none = Some(part.fields),
+            }
+            traces.push(part.trace);
+        }
+        Some(Self { trace: Trace::combine(traces)?, fields: fields? })
+    }
+}
+
 /// Reads whole rows of one row group. Rows asked for in ascending order share the pages they share.
 #[derive(Debug)]
 pub struct RowReader {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use traceql_blocks::bucket::Block;
-use traceql_blocks::model::{Trace, TraceId};
+use traceql_blocks::model::TraceId;
 use traceql_blocks::read::batch::TraceData;
 use traceql_blocks::read::block_batch::BlockBatch;
 use traceql_blocks::read::find::find_present;
@@ -14,6 +14,7 @@ use traceql_blocks::read::leaf::{Demand, Fault, Window};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::memory::MemoryBatch;
 use traceql_blocks::read::open::{MemoryLimit, OpenBlock, ReadContext};
+use traceql_blocks::read::rows::StoredTrace;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::Column;
 
@@ -98,19 +99,19 @@ impl UnitRunner {
             Error::Internal(format!("the plan reads {name}, which this process has not loaded"))
         })?;
         let rows = unit.first_row as usize..(unit.end_row as usize).min(traces.len());
-        self.evaluate_memory(traces.get(rows).unwrap_or_default().to_vec(), sink)
+        let traces = traces.get(rows).unwrap_or_default().to_vec();
+        self.evaluate_memory(&MemoryBatch::new(traces), sink)
     }
 
     /// Traces held in memory; never lacks anything.
-    fn evaluate_memory(&self, traces: Vec<Trace>, sink: &mut impl Sink) -> Result<()> {
-        let batch = MemoryBatch::new(traces);
+    fn evaluate_memory(&self, batch: &MemoryBatch, sink: &mut impl Sink) -> Result<()> {
         let never = || Error::Internal("traces in memory lack a column".to_owned());
         let mut kept = Mask::all(batch.traces().len());
         if let Some(range) = self.spec.time_range() {
-            kept.and(&self.in_range(&batch, &kept, range).map_err(|_| never())?);
+            kept.and(&self.in_range(batch, &kept, range).map_err(|_| never())?);
         }
         let evaluate = || {
-            let batch = Batch::new(&batch, &self.program, kept)?;
+            let batch = Batch::new(batch, &self.program, kept)?;
             let flow = batch.run()?;
             sink.take(&batch, &flow)
         };
@@ -150,7 +151,7 @@ impl UnitRunner {
         let n_rows = batch.window().n_rows();
         let (kept, whole) = self.set_shared_apart(batch, block).await?;
         if !whole.is_empty() {
-            self.evaluate_memory(whole, sink)?;
+            self.evaluate_memory(&MemoryBatch::of_stored(whole), sink)?;
         }
         self.run.inspected_traces.fetch_add(n_rows as u64, Ordering::Relaxed);
         self.evaluate_block(batch, kept, sink).await
@@ -285,7 +286,7 @@ impl UnitRunner {
         &self,
         batch: &mut BlockBatch,
         block: u32,
-    ) -> Result<(Mask, Vec<Trace>)> {
+    ) -> Result<(Mask, Vec<StoredTrace>)> {
         let n_rows = batch.window().n_rows();
         let mut kept = Mask::all(n_rows);
         let companions = &self.spec.blocks[block as usize].companions;
@@ -327,7 +328,7 @@ impl UnitRunner {
                 let held = &self.blocks[*holder as usize];
                 parts.extend(find_present(held, ids[row], &self.context).await?);
             }
-            whole.extend(Trace::combine(parts));
+            whole.extend(StoredTrace::combine(parts));
         }
         Ok((kept, whole))
     }
