@@ -49,14 +49,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Attributes of which a client span has one if it asks a database",
     )
     .said_by(&["graph_database_attributes"]),
-    unsaid(
+    made(
         "metrics_generator.processor.service_graphs.histogram_buckets",
-        "metrics_generator.processor.service_graphs.histogram_buckets",
+        "graph_buckets",
         Form::Numbers,
         &["0.1", "0.2", "0.4", "0.8", "1.6", "3.2", "6.4", "12.8"],
-        |metrics, value| metrics.service_graphs.histogram_buckets = value.numbers(),
-        "Upper bounds of buckets of latencies of the service graph, seconds",
-    ),
+    )
+    .metrics("metrics_generator.processor.service_graphs.histogram_buckets", |metrics, value| {
+        metrics.service_graphs.histogram_buckets = value.numbers();
+    }),
     made("metrics_generator.processor.service_graphs.wait", "graph_wait", Form::Duration, &["10s"])
         .metrics("metrics_generator.processor.service_graphs.wait", |metrics, value| {
             metrics.service_graphs.wait = value.duration();
@@ -330,14 +331,15 @@ pub(super) const OVERRIDES: &[Setting] = &[
     .metrics("metrics_generator.max_active_series", |metrics, value| {
         metrics.limits.max_active_series = value.size();
     }),
-    unsaid(
+    made(
         "overrides.defaults.metrics_generator.max_active_entities",
-        "metrics_generator.max_active_entities",
+        "max_active_entities",
         Form::Count,
         &["0"],
-        |metrics, value| metrics.limits.max_active_entities = value.size(),
-        "Most sets of labels of a tenant; others are counted together; 0 is none",
-    ),
+    )
+    .metrics("metrics_generator.max_active_entities", |metrics, value| {
+        metrics.limits.max_active_entities = value.size();
+    }),
     made(
         "overrides.defaults.metrics_generator.max_cardinality_per_label",
         "max_label_values",
@@ -356,12 +358,13 @@ pub(super) const OVERRIDES: &[Setting] = &[
         "Label of an exemplar that holds the trace id",
     )
     .said_by(&["trace_id_label"]),
-    unsaid(
+    made(
         "overrides.defaults.metrics_generator.disable_collection",
-        "metrics_generator.disable_collection",
+        "metrics_dry_run",
         Form::Flag,
         &["false"],
-        |metrics, value| metrics.is_dry_run = value.flag(),
-        "Count, but neither send nor show: to see how many series there would be",
-    ),
+    )
+    .metrics("metrics_generator.disable_collection", |metrics, value| {
+        metrics.is_dry_run = value.flag();
+    }),
 ];
