@@ -66,8 +66,8 @@ impl Question {
             assert_eq!(outcome.partial, None);
             (format!("{:#?}", outcome.answer), outcome.stats)
         }
-        // On one thread, so that what is read does not depend on who comes first.
-        let options = QueryOptions { threads: 1, ..everything() };
+        // One reads at a time, so that what is read does not depend on who comes first.
+        let options = QueryOptions { threads: 1, remote_readers: 1, ..everything() };
         Ok(match self {
             Self::Search(query, limit) => {
                 told(of.search(query, &QueryOptions { limit, ..options }).await?)

@@ -220,7 +220,7 @@ fn what_cannot_be_answered_has_a_status() {
         "several X-Scope-OrgID headers that differ",
     );
     check(client.call("Nosuch", &search("{ }")), 12, "unknown method Nosuch");
-    let path = "/grpc.health.v1.Health/Check";
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     let text = format!("unknown service or method {path}");
     check(client.start(path, &[], &framed(&[])).finish(), 12, &text);
     let answer = server.get("/tempopb.StreamingQuerier/Search");

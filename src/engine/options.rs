@@ -37,6 +37,8 @@ pub struct QueryOptions {
     pub spans_per_spanset: usize,
     /// Partitions of the scan, at least 1.
     pub threads: usize,
+    /// Most reads of blocks in an object store that wait at a time, at least 1.
+    pub remote_readers: usize,
     /// Bound on the memory of one query.
     pub memory_bytes: usize,
     /// The query fails with [`crate::Error::Timeout`] after this long.
@@ -63,6 +65,7 @@ impl Default for QueryOptions {
             after: None,
             spans_per_spanset: 3,
             threads: 2,
+            remote_readers: 16,
             memory_bytes: 512 << 20,
             timeout: None,
             skip_unreadable: false,

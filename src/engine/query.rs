@@ -105,7 +105,7 @@ pub(crate) fn scan(
     stops_early: bool,
 ) -> ScanSpec {
     let threads = options.threads.max(1);
-    let n_readers = selection.n_readers(options.memory_bytes).div_ceil(threads);
+    let n_readers = selection.n_readers(options).div_ceil(threads);
     let unit_spans = units::spans_within(options.memory_bytes as u64, (threads * n_readers) as u64);
     let (blocks, units, memory_source) = match selection {
         Selection::Memory(name, traces) => {

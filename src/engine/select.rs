@@ -42,19 +42,16 @@ pub(crate) enum Selection {
     Memory(String, Arc<Vec<Trace>>),
 }
 
-/// Readers that a query may have at a time where each read takes a while.
-const REMOTE_READERS: usize = 16;
-
-/// Memory that such a reader has at least.
+/// Memory that a reader has at least, of several.
 const READER_BYTES: usize = 32 << 20;
 
 impl Selection {
     /// How much may be under way at a time, so that what one read waits for does not keep the others
     /// waiting; 1 where nothing is waited for.
-    pub(crate) fn n_readers(&self, memory_bytes: usize) -> usize {
+    pub(crate) fn n_readers(&self, options: &QueryOptions) -> usize {
         match self {
             Self::Blocks(selected) if selected.iter().any(|s| !s.block.is_local()) => {
-                (memory_bytes / READER_BYTES).clamp(1, REMOTE_READERS)
+                (options.memory_bytes / READER_BYTES).clamp(1, options.remote_readers.max(1))
             }
             _ => 1,
         }

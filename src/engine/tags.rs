@@ -197,7 +197,7 @@ fn reading(
     selection: &Selection,
     options: &QueryOptions,
 ) -> (ReadContext, usize) {
-    let n_readers = selection.n_readers(options.memory_bytes);
+    let n_readers = selection.n_readers(options);
     let mut context = read_context(runtime, run, options);
     context.memory.readers = n_readers as u64;
     (context, n_readers)
