@@ -25,6 +25,7 @@ mod route;
 mod serve;
 mod status;
 mod stream;
+mod target;
 mod task;
 pub mod telemetry;
 

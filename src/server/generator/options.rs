@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use traceql_blocks::bucket::tenant::TenantId;
 
+use crate::target::TargetError;
+
 /// Everything the generator needs to know.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
@@ -444,6 +446,16 @@ pub enum OptionsError {
     /// The HTTP client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
+}
+
+impl From<TargetError> for OptionsError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Url(url, found) => Self::Url { url, found },
+            TargetError::Header(name) => Self::Header(name),
+            TargetError::Client(error) => Self::Client(error),
+        }
+    }
 }
 
 /// `first`, and each twice the one before.

@@ -4,17 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
-};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::StatusCode;
 use tokio::sync::Notify;
 
 use super::Request;
 use crate::generator::options::{OptionsError, RemoteWriteOptions};
+use crate::target::{PostError, Target};
 
-/// Longest text of a refusal that is logged.
-const REASON_BYTES: usize = 500;
 /// The same refusal is logged again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// Longest pause that a receiver is granted by its `Retry-After`.
@@ -36,11 +32,9 @@ pub(in crate::generator) struct Counts {
 #[derive(Debug)]
 pub(in crate::generator) struct Receiver {
     options: RemoteWriteOptions,
-    url: Url,
+    target: Target,
     /// The URL without what is secret.
     name: String,
-    client: Client,
-    headers: HeaderMap,
     queue: Mutex<Queue>,
     wake: Notify,
 }
@@ -64,37 +58,19 @@ enum Outcome {
 
 impl Receiver {
     pub(in crate::generator) fn new(options: &RemoteWriteOptions) -> Result<Self, OptionsError> {
-        let wrong =
-            |found: &str| OptionsError::Url { url: options.url.clone(), found: found.to_owned() };
-        let url = Url::parse(&options.url).map_err(|error| wrong(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("its scheme is neither http nor https"));
-        }
-        let mut name = url.clone();
+        let of_protocol = [
+            ("content-type", "application/x-protobuf"),
+            ("content-encoding", "snappy"),
+            ("x-prometheus-remote-write-version", "0.1.0"),
+        ];
+        let target = Target::new(&options.url, &options.headers, &of_protocol, options.timeout)?;
+        let mut name = target.url.clone();
         name.set_query(None);
         // Of a URL with a host, user and password can always be taken off.
         let _without = (name.set_username(""), name.set_password(None));
-        let mut headers = HeaderMap::new();
-        for (key, value) in &options.headers {
-            let bad = || OptionsError::Header(key.clone());
-            let key: HeaderName = key.parse().map_err(|_| bad())?;
-            headers.insert(key, value.parse().map_err(|_| bad())?);
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-        headers.insert(
-            HeaderName::from_static("x-prometheus-remote-write-version"),
-            HeaderValue::from_static("0.1.0"),
-        );
-        headers
-            .entry(USER_AGENT)
-            .or_insert(HeaderValue::from_static(concat!("traceql/", env!("CARGO_PKG_VERSION"))));
-        let client = Client::builder().timeout(options.timeout).build();
         Ok(Self {
-            url,
+            target,
             name: name.to_string(),
-            client: client.map_err(OptionsError::Client)?,
-            headers,
             queue: Mutex::default(),
             wake: Notify::new(),
             options: options.clone(),
@@ -213,33 +189,17 @@ impl Receiver {
     }
 
     async fn attempt(&self, request: &Request) -> Outcome {
-        let mut post = self
-            .client
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .body(request.body.clone());
-        if let Some(tenant) = &request.tenant {
-            post = post.header("X-Scope-OrgID", tenant.as_str());
-        }
-        let response = match post.send().await {
-            Ok(response) => response,
-            // Without the URL, which may hold a password.
-            Err(error) => return Outcome::Retry(with_causes(&error.without_url()), None),
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Outcome::Sent;
-        }
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let after = after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let text = response.text().await.unwrap_or_default();
-        let text = text.trim();
-        let reason = text[..text.floor_char_boundary(REASON_BYTES)].to_owned();
-        // What the protocol lets a sender repeat.
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            Outcome::Retry(format!("{status}: {reason}"), after)
-        } else {
-            Outcome::Refused(status, reason)
+        let tenant = request.tenant.as_ref().map(|tenant| tenant.as_str());
+        match self.target.post(request.body.clone(), tenant).await {
+            Ok(()) => Outcome::Sent,
+            Err(PostError::Unanswered(why)) => Outcome::Retry(why, None),
+            // What the protocol lets a sender repeat.
+            Err(PostError::Refused(status, reason, after))
+                if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS =>
+            {
+                Outcome::Retry(format!("{status}: {reason}"), after)
+            }
+            Err(PostError::Refused(status, reason, _)) => Outcome::Refused(status, reason),
         }
     }
 }
@@ -251,16 +211,4 @@ fn say(log: fn(&str), said: &mut Option<(String, Instant)>, line: String) {
         log(&line);
         *said = Some((line, Instant::now()));
     }
-}
-
-/// An error and what it came from.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Client, StatusCode, Url};
+use bytes::Bytes;
+use reqwest::StatusCode;
 use tokio::sync::oneshot;
 use traceql_blocks::model::{
     AttributeValue, InstrumentationScope, KeyValue, Resource, ResourceSpans, ScopeSpans, Span,
@@ -14,6 +14,7 @@ use traceql_blocks::write::otlp;
 
 use super::{BATCH, Shared, Tracer, TracingOptions};
 use crate::options::ServeOptions;
+use crate::target::{PostError, Target, TargetError};
 use crate::task::AbortOnDrop;
 
 /// Spans are sent after so long at the latest.
@@ -50,9 +51,7 @@ pub enum TracingError {
 #[derive(Debug)]
 pub(crate) struct Exporter {
     tracer: Tracer,
-    client: Client,
-    url: Url,
-    headers: HeaderMap,
+    target: Target,
     log: fn(&str),
     /// Whether the last batch failed; that is told once.
     is_failing: bool,
@@ -68,24 +67,9 @@ impl Exporter {
         options: &TracingOptions,
         log: fn(&str),
     ) -> Result<Self, TracingError> {
-        let wrong =
-            |found: &str| TracingError::Url { url: options.url.clone(), found: found.to_owned() };
-        let url = Url::parse(&options.url).map_err(|error| wrong(&error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("its scheme is neither http nor https"));
-        }
-        let mut headers = HeaderMap::new();
-        for (key, value) in &options.headers {
-            let bad = || TracingError::Header(key.clone());
-            let key: HeaderName = key.parse().map_err(|_| bad())?;
-            headers.insert(key, value.parse().map_err(|_| bad())?);
-        }
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        headers
-            .entry(USER_AGENT)
-            .or_insert(HeaderValue::from_static(concat!("traceql/", env!("CARGO_PKG_VERSION"))));
-        let client = Client::builder().timeout(TIMEOUT).build().map_err(TracingError::Client)?;
-        Ok(Self { tracer, client, url, headers, log, is_failing: false })
+        let of_protocol = [("content-type", "application/x-protobuf")];
+        let target = Target::new(&options.url, &options.headers, &of_protocol, TIMEOUT)?;
+        Ok(Self { tracer, target, log, is_failing: false })
     }
 
     /// Sends until `stop` is done, then what is left, for `drain` at most.
@@ -119,7 +103,7 @@ impl Exporter {
                 return;
             }
             let n_spans = batch.len() as u64;
-            let sent = self.send(encode(batch, &shared.options.resource), attempts).await;
+            let sent = self.send(encode(batch, &shared.options.resource).into(), attempts).await;
             let counts = &mut shared.waiting.lock().counts;
             match &sent {
                 Ok(()) => counts.sent += n_spans,
@@ -130,35 +114,30 @@ impl Exporter {
             {
                 (self.log)(&format!(
                     "cannot send traces of our own to {}: {why}",
-                    self.url.host_str().unwrap_or_default()
+                    self.target.url.host_str().unwrap_or_default()
                 ));
             }
             self.is_failing = sent.is_err();
         }
     }
 
-    async fn send(&self, body: Vec<u8>, attempts: u32) -> Result<(), String> {
+    async fn send(&self, body: Bytes, attempts: u32) -> Result<(), String> {
+        /// What OTLP lets a sender repeat.
+        const REPEATED: [StatusCode; 4] = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
         let mut pause = PAUSE;
         for attempt in 1.. {
-            let request = self.client.post(self.url.clone()).headers(self.headers.clone());
-            let (why, asked) = match request.body(body.clone()).send().await {
-                Ok(answer) if answer.status().is_success() => return Ok(()),
-                Ok(answer) => {
-                    let status = answer.status();
-                    let may_repeat = [
-                        StatusCode::TOO_MANY_REQUESTS,
-                        StatusCode::BAD_GATEWAY,
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        StatusCode::GATEWAY_TIMEOUT,
-                    ];
-                    if !may_repeat.contains(&status) {
-                        return Err(status.to_string());
-                    }
-                    let after = answer.headers().get(RETRY_AFTER);
-                    let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
-                    (status.to_string(), after.map(Duration::from_secs))
+            let (why, asked) = match self.target.post(body.clone(), None).await {
+                Ok(()) => return Ok(()),
+                Err(PostError::Unanswered(why)) => (why, None),
+                Err(PostError::Refused(status, ..)) if !REPEATED.contains(&status) => {
+                    return Err(status.to_string());
                 }
-                Err(error) => (error.to_string(), None),
+                Err(PostError::Refused(status, _, after)) => (status.to_string(), after),
             };
             if attempt >= attempts {
                 return Err(why);
@@ -167,6 +146,16 @@ impl Exporter {
             pause *= 2;
         }
         Ok(())
+    }
+}
+
+impl From<TargetError> for TracingError {
+    fn from(error: TargetError) -> Self {
+        match error {
+            TargetError::Url(url, found) => Self::Url { url, found },
+            TargetError::Header(name) => Self::Header(name),
+            TargetError::Client(error) => Self::Client(error),
+        }
     }
 }
 
