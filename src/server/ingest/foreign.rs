@@ -7,12 +7,13 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::{HeaderValue, Response, StatusCode};
 use axum::routing::{any, post};
+use bytes::Bytes;
 use traceql_blocks::import::{jaeger, zipkin};
 use traceql_blocks::model::Trace;
 
-use super::decode::{refused, tenant};
-use super::http::{Failure, skips_metrics, whole, wrong_method};
-use super::{Limits, Received, Receiver, Refused, Sink, grpc};
+use super::decode::refused;
+use super::http::{Failure, take, wrong_method};
+use super::{Limits, Receiver, Refused, Sink, grpc};
 
 /// Path of Jaeger's gRPC receiver.
 pub(super) const POST_SPANS_PATH: &str = "/jaeger.api_v2.CollectorService/PostSpans";
@@ -101,8 +102,10 @@ fn kind(headers: &HeaderMap) -> String {
 /// Answers one request.
 async fn answer<S: Sink>(receiver: &Receiver<S>, request: Request, form: Form) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let response = match take(receiver, &parts.headers, body, form).await {
-        Ok(()) => {
+    let decode = |body: Bytes| decode(&body, form, receiver.limits);
+    let response = match take(receiver, &parts.headers, body, form.protocol(), decode).await {
+        // These protocols have no way to say that some spans were dropped.
+        Ok(_) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::ACCEPTED;
             response
@@ -121,23 +124,6 @@ fn counted<S: Sink>(
         counts.answered(form.protocol(), response.status());
     }
     response
-}
-
-async fn take<S: Sink>(
-    receiver: &Receiver<S>,
-    headers: &HeaderMap,
-    body: Body,
-    form: Form,
-) -> Result<(), Failure> {
-    let tenant = tenant(receiver.sink.as_ref(), headers)?;
-    let body = whole(receiver, headers, body).await?;
-    let traces = decode(&body, form, receiver.limits)?;
-    let (size_bytes, protocol) = (body.len(), form.protocol());
-    let skips_metrics = skips_metrics(headers);
-    let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
-    // These protocols have no way to say that some spans were dropped.
-    receiver.sink.take(&mut received).await?;
-    Ok(())
 }
 
 /// Decodes a body.

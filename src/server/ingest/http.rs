@@ -12,6 +12,8 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use prost::Message as _;
 
+use traceql_blocks::model::Trace;
+
 use super::decode::{self, Encoding, decode, tenant};
 use super::status::RpcStatus;
 use super::{Received, Receiver, Refused, Sink, Taken};
@@ -42,7 +44,11 @@ async fn answer<S: Sink>(receiver: &Receiver<S>, request: Request) -> Response<B
         // In which encoding to answer is not known, so it is the protocol's first.
         Err(failure) => return refuse(Encoding::Protobuf, &failure),
     };
-    match take(receiver, &parts.headers, body, encoding).await {
+    match take(receiver, &parts.headers, body, OTLP_HTTP, |body| {
+        decode(body, encoding, receiver.limits)
+    })
+    .await
+    {
         Ok(taken) => respond(StatusCode::OK, encoding, success(encoding, &taken)),
         Err(failure) => refuse(encoding, &failure),
     }
@@ -59,17 +65,19 @@ pub(super) async fn wrong_method() -> Response<Body> {
     response
 }
 
-async fn take<S: Sink>(
+/// Hands the traces of a request to the sink, if its body decodes.
+pub(super) async fn take<S: Sink>(
     receiver: &Receiver<S>,
     headers: &HeaderMap,
     body: Body,
-    encoding: Encoding,
+    protocol: &'static str,
+    decode: impl FnOnce(Bytes) -> Result<Vec<Trace>, Refused>,
 ) -> Result<Taken, Failure> {
     let tenant = tenant(receiver.sink.as_ref(), headers)?;
     let body = whole(receiver, headers, body).await?;
     let size_bytes = body.len();
-    let traces = decode(body, encoding, receiver.limits)?;
-    let (protocol, skips_metrics) = (OTLP_HTTP, skips_metrics(headers));
+    let traces = decode(body)?;
+    let skips_metrics = skips_metrics(headers);
     let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
     Ok(receiver.sink.take(&mut received).await?)
 }
