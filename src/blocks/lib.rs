@@ -7,6 +7,7 @@ pub mod compact;
 pub mod error;
 pub mod import;
 pub mod model;
+mod protobuf;
 pub mod read;
 pub mod schema;
 pub mod verify;

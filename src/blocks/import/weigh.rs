@@ -1,7 +1,7 @@
 //! What a protobuf message takes once decoded, told from its bytes: two bytes may stand for a message of
 //! hundreds. Keeps nothing, and leaves what is wrong with the bytes for the decoder to say.
 
-use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
+use crate::protobuf::fields;
 
 /// The repeated fields of a message: their number, what an element takes besides its bytes, and its
 /// own repeated fields.
@@ -10,20 +10,7 @@ pub(super) struct Shape(pub(super) &'static [(u32, usize, &'static Self)]);
 /// Bytes, about. Lists grow by doubling, so an element counts twice.
 pub(super) fn decoded_bytes(shape: &Shape, message: &[u8]) -> u64 {
     let mut bytes = message.len() as u64;
-    let mut rest = message;
-    while !rest.is_empty() {
-        let Ok((number, wire)) = decode_key(&mut rest) else { return bytes };
-        if wire != WireType::LengthDelimited {
-            if skip_field(wire, number, &mut rest, Default::default()).is_err() {
-                return bytes;
-            }
-            continue;
-        }
-        let length = decode_varint(&mut rest).ok().and_then(|n| usize::try_from(n).ok());
-        let Some((field, after)) = length.and_then(|n| rest.split_at_checked(n)) else {
-            return bytes;
-        };
-        rest = after;
+    for (number, field) in fields(message).map_while(Result::ok) {
         if let Some((_, own, below)) = shape.0.iter().find(|(known, ..)| *known == number) {
             // What it holds is counted already.
             let held = decoded_bytes(below, field).saturating_sub(field.len() as u64);
@@ -38,24 +25,13 @@ pub(super) fn decoded_bytes(shape: &Shape, message: &[u8]) -> u64 {
 /// # Errors
 /// Where the bytes are no message.
 pub(super) fn elements(
-    mut message: &[u8],
+    message: &[u8],
     mut each: impl FnMut(u32, &[u8]) -> crate::Result<()>,
     corrupt: impl Fn(String) -> crate::Error,
 ) -> crate::Result<()> {
-    while !message.is_empty() {
-        let (number, wire) = decode_key(&mut message).map_err(|e| corrupt(e.to_string()))?;
-        if wire != WireType::LengthDelimited {
-            skip_field(wire, number, &mut message, Default::default())
-                .map_err(|e| corrupt(e.to_string()))?;
-            continue;
-        }
-        let length = decode_varint(&mut message).map_err(|e| corrupt(e.to_string()))?;
-        let split = usize::try_from(length).ok().and_then(|n| message.split_at_checked(n));
-        let Some((field, rest)) = split else {
-            return Err(corrupt(format!("a field of {length} bytes, {} are left", message.len())));
-        };
+    for field in fields(message) {
+        let (number, field) = field.map_err(&corrupt)?;
         each(number, field)?;
-        message = rest;
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::fmt;
 
 use opentelemetry_proto::tonic::common::v1 as common;
 use opentelemetry_proto::tonic::trace::v1 as trace;
-use prost::encoding::{WireType, decode_key, decode_varint, skip_field};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -14,6 +13,7 @@ use super::group::{SentResourceSpans, SentScopeSpans, SentSpan};
 use super::read_json::ELEMENTS;
 use crate::error::{Error, Result};
 use crate::model::{AttributeValue, Event, KeyValue, Link};
+use crate::protobuf::fields;
 
 /// A list grows by doubling, and while it does its old half is still there.
 const GROWTH: usize = 2;
@@ -254,21 +254,12 @@ impl Message {
 pub(super) fn protobuf_bytes(message: &[u8]) -> u64 {
     /// Deeper than the decoder goes.
     const MAX_DEPTH: usize = 128;
-    fn weigh(kind: Message, mut rest: &[u8], depth: usize) -> u64 {
+    fn weigh(kind: Message, message: &[u8], depth: usize) -> u64 {
+        if depth >= MAX_DEPTH {
+            return 0;
+        }
         let mut bytes = 0;
-        while !rest.is_empty() && depth < MAX_DEPTH {
-            let Ok((number, wire)) = decode_key(&mut rest) else { return bytes };
-            if wire != WireType::LengthDelimited {
-                if skip_field(wire, number, &mut rest, Default::default()).is_err() {
-                    return bytes;
-                }
-                continue;
-            }
-            let length = decode_varint(&mut rest).ok().and_then(|n| usize::try_from(n).ok());
-            let Some((field, after)) = length.and_then(|n| rest.split_at_checked(n)) else {
-                return bytes;
-            };
-            rest = after;
+        for (number, field) in fields(message).map_while(Result::ok) {
             let (below, own) = kind.field(number);
             bytes += own as u64;
             bytes += match below {
