@@ -2,12 +2,12 @@
 //! a spanset cannot fail (`traceql.md` 7.4).
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use traceql_blocks::read::predicate::Comparison;
 use traceql_language::analyze::ir::{AggregateFunction, Arithmetic};
 
 use super::compile::{AggregateNode, ScalarNode};
+use super::distinct::Distinct;
 use super::field::Reader;
 use super::value::{Val, arithmetic, compare, total_order};
 use crate::search::Value;
@@ -163,16 +163,11 @@ fn of_durations<'a>(
 
 /// How many different values there are, told apart as groups are.
 fn distinct<'a>(values: impl Iterator<Item = Val<'a>>) -> Val<'a> {
-    let mut seen: HashSet<Vec<u8>> = HashSet::new();
-    let mut key = Vec::new();
+    let mut distinct = Distinct::new(|_| Some(()));
     for value in values {
-        key.clear();
-        value.group_key(&mut key);
-        if !seen.contains(&key) {
-            seen.insert(key.clone());
-        }
+        distinct.number(&value);
     }
-    Val::Int(i64::try_from(seen.len()).unwrap_or(i64::MAX))
+    Val::Int(i64::try_from(distinct.all_shown().len()).unwrap_or(i64::MAX))
 }
 
 fn extreme<'a>(values: impl Iterator<Item = Val<'a>>, wanted: std::cmp::Ordering) -> Val<'a> {

@@ -60,14 +60,18 @@ impl Batch<'_> {
         reader: &Reader<'_>,
         flow: &Flow,
     ) -> Vec<u32> {
-        let mut wanted = self.candidate_spans();
-        match flow {
-            Flow::Mask(mask) => wanted.and(mask),
-            Flow::Sets(sets) => {
-                wanted = Mask::none(self.n_spans());
-                sets.iter().flat_map(|set| &set.spans).for_each(|span| wanted.set(*span as usize));
+        let wanted = match flow {
+            Flow::Mask(mask) => {
+                let mut wanted = self.candidate_spans();
+                wanted.and(mask);
+                wanted
             }
-        }
+            Flow::Sets(sets) => {
+                let mut wanted = Mask::none(self.n_spans());
+                sets.iter().flat_map(|set| &set.spans).for_each(|span| wanted.set(*span as usize));
+                wanted
+            }
+        };
         let spans: Vec<u32> = wanted.ones().map(row_number).collect();
         let numbers = distinct.numbers(reader, &spans);
         if spans.len() == self.n_spans() {
