@@ -4,16 +4,8 @@ use traceql_server::generator::{Histograms, Processors, TenantMetrics};
 
 use super::super::setting::{Sets, Setting};
 use super::super::value::{Form, Value};
+use super::of_ingest;
 use crate::role_args::Role;
-
-const fn made(
-    path: &'static str,
-    id: &'static str,
-    form: Form,
-    default: &'static [&'static str],
-) -> Setting {
-    Setting::argument(path, id, form, default).role(Role::Ingest)
-}
 
 /// A setting that no option says, of all tenants and of single ones.
 const fn unsaid(
@@ -30,7 +22,7 @@ const fn unsaid(
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
-    made("metrics_generator.instance_id", "metrics_instance", Form::Text, &[]),
+    of_ingest("metrics_generator.instance_id", "metrics_instance", Form::Text, &[]),
     unsaid(
         "metrics_generator.processor.service_graphs.peer_attributes",
         "metrics_generator.processor.service_graphs.peer_attributes",
@@ -49,7 +41,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Attributes of which a client span has one if it asks a database",
     )
     .said_by(&["graph_database_attributes"]),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.histogram_buckets",
         "graph_buckets",
         Form::Numbers,
@@ -58,11 +50,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     .metrics("metrics_generator.processor.service_graphs.histogram_buckets", |metrics, value| {
         metrics.service_graphs.histogram_buckets = value.numbers();
     }),
-    made("metrics_generator.processor.service_graphs.wait", "graph_wait", Form::Duration, &["10s"])
+    of_ingest("metrics_generator.processor.service_graphs.wait", "graph_wait", Form::Duration, &["10s"])
         .metrics("metrics_generator.processor.service_graphs.wait", |metrics, value| {
             metrics.service_graphs.wait = value.duration();
         }),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.max_items",
         "graph_max_items",
         Form::Count,
@@ -71,7 +63,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     .metrics("metrics_generator.processor.service_graphs.max_items", |metrics, value| {
         metrics.service_graphs.max_items = value.size();
     }),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.dimensions",
         "graph_dimension",
         Form::Texts,
@@ -80,7 +72,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     .metrics("metrics_generator.processor.service_graphs.dimensions", |metrics, value| {
         metrics.service_graphs.dimensions = value.list();
     }),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.enable_client_server_prefix",
         "graph_dimensions_by_side",
         Form::Flag,
@@ -90,7 +82,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "metrics_generator.processor.service_graphs.enable_client_server_prefix",
         |metrics, value| metrics.service_graphs.enable_client_server_prefix = value.flag(),
     ),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.enable_virtual_node_label",
         "graph_virtual_node_label",
         Form::Flag,
@@ -100,7 +92,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "metrics_generator.processor.service_graphs.enable_virtual_node_label",
         |metrics, value| metrics.service_graphs.enable_virtual_node_label = value.flag(),
     ),
-    made(
+    of_ingest(
         "metrics_generator.processor.service_graphs.enable_messaging_system_latency_histogram",
         "graph_messaging_latency",
         Form::Flag,
@@ -112,7 +104,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             metrics.service_graphs.enable_messaging_system_latency_histogram = value.flag();
         },
     ),
-    made(
+    of_ingest(
         "metrics_generator.processor.span_metrics.histogram_buckets",
         "span_buckets",
         Form::Numbers,
@@ -169,7 +161,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Whether span metrics have the label `status_message`",
     )
     .said_by(&["span_intrinsics"]),
-    made("metrics_generator.processor.span_metrics.dimensions", "span_dimension", Form::Texts, &[])
+    of_ingest("metrics_generator.processor.span_metrics.dimensions", "span_dimension", Form::Texts, &[])
         .metrics("metrics_generator.processor.span_metrics.dimensions", |metrics, value| {
             metrics.span_metrics.dimensions = value.list();
         }),
@@ -199,7 +191,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Which spans count: include, include_any and exclude of each, with match_type and attributes",
     )
     .said_by(&["span_include", "span_include_any", "span_exclude"]),
-    made(
+    of_ingest(
         "metrics_generator.processor.span_metrics.enable_target_info",
         "target_info",
         Form::Flag,
@@ -229,7 +221,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Resource attributes that are no labels of traces_target_info",
     )
     .said_by(&["target_info_exclude"]),
-    made(
+    of_ingest(
         "metrics_generator.processor.span_metrics.span_multiplier_key",
         "span_multiplier_key",
         Form::Text,
@@ -260,7 +252,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Resource attributes that name a host; the first that is there counts",
     )
     .said_by(&["host_identifiers"]),
-    made(
+    of_ingest(
         "metrics_generator.registry.collection_interval",
         "metrics_interval",
         Form::Duration,
@@ -274,7 +266,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "A series that has had no span for this long is dropped",
     )
     .role(Role::Ingest),
-    made("metrics_generator.registry.external_labels", "external_label", Form::Labels, &[]),
+    of_ingest("metrics_generator.registry.external_labels", "external_label", Form::Labels, &[]),
     Setting::alone(
         "metrics_generator.storage.remote_write",
         Form::RemoteWrite,
@@ -284,7 +276,7 @@ pub(super) const SETTINGS: &[Setting] = &[
          each; --remote-write and --remote-write-header take the place of all",
     )
     .role(Role::Ingest),
-    made(
+    of_ingest(
         "metrics_generator.metrics_ingestion_time_range_slack",
         "metrics_slack",
         Form::Duration,
@@ -296,7 +288,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 ];
 
 pub(super) const OVERRIDES: &[Setting] = &[
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.processors",
         "metrics_processors",
         Form::Choices(&Processors::NAMES),
@@ -309,7 +301,7 @@ pub(super) const OVERRIDES: &[Setting] = &[
             let _known = metrics.processors.enable(&name);
         }
     }),
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.generate_native_histograms",
         "histograms",
         Form::Choice(&["classic", "native", "both"]),
@@ -322,7 +314,7 @@ pub(super) const OVERRIDES: &[Setting] = &[
             _ => Histograms::Classic,
         };
     }),
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.max_active_series",
         "max_active_series",
         Form::Count,
@@ -331,7 +323,7 @@ pub(super) const OVERRIDES: &[Setting] = &[
     .metrics("metrics_generator.max_active_series", |metrics, value| {
         metrics.limits.max_active_series = value.size();
     }),
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.max_active_entities",
         "max_active_entities",
         Form::Count,
@@ -340,7 +332,7 @@ pub(super) const OVERRIDES: &[Setting] = &[
     .metrics("metrics_generator.max_active_entities", |metrics, value| {
         metrics.limits.max_active_entities = value.size();
     }),
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.max_cardinality_per_label",
         "max_label_values",
         Form::Count,
@@ -358,7 +350,7 @@ pub(super) const OVERRIDES: &[Setting] = &[
         "Label of an exemplar that holds the trace id",
     )
     .said_by(&["trace_id_label"]),
-    made(
+    of_ingest(
         "overrides.defaults.metrics_generator.disable_collection",
         "metrics_dry_run",
         Form::Flag,

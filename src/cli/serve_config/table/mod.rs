@@ -176,3 +176,13 @@ pub(crate) const EMPTY_SECTIONS: &[(&str, &str, &str)] = &[
         "127.0.0.1:14250",
     ),
 ];
+
+/// The default of an option of whoever takes traces in.
+const fn of_ingest(
+    path: &'static str,
+    id: &'static str,
+    form: Form,
+    default: &'static [&'static str],
+) -> Setting {
+    Setting::argument(path, id, form, default).role(Role::Ingest)
+}
