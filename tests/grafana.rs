@@ -1,14 +1,14 @@
 //! The requests of Grafana's Tempo data source, replayed: what it sends, and what it reads of the
 //! answers, as strictly as it reads them. Its JSON decoder fails on a name that it does not know.
 
+use prost::Message;
 use std::collections::BTreeMap;
 
-use prost::Message;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use traceql_server::api::protobuf::{SearchResponse, Trace, TraceByIdResponse};
 
-use crate::support::grpc::{Client, Search};
+use crate::support::grpc::{Client, Query, Search};
 use crate::support::http::{Answer, RANGE, Server, encoded};
 
 const TRACE: &str = "29a05474238c49cf1b5e17b72f2388dc";
@@ -420,22 +420,11 @@ fn what_a_client_adds_changes_no_answer() {
 fn metrics_are_streamed_to_the_same_end() {
     use traceql_server::api::protobuf::{QueryInstantResponse, QueryRangeResponse};
 
-    #[derive(Clone, PartialEq, Message)]
-    struct Asked {
-        #[prost(string, tag = "1")]
-        query: String,
-        #[prost(uint64, tag = "2")]
-        start: u64,
-        #[prost(uint64, tag = "3")]
-        end: u64,
-        #[prost(uint64, tag = "4")]
-        step: u64,
-    }
     let server = Server::start();
     let client = Client::connect(&server.address);
     let query = "{ } | rate() by (resource.service.name)";
     let (start, end) = (1_767_225_600_000_000_000, 1_767_229_500_000_000_000);
-    let mut asked = Asked { query: query.to_owned(), start, end, step: 60_000_000_000 };
+    let mut asked = Query { query: query.to_owned(), start, end, step: 60_000_000_000 };
     let range: QueryRangeResponse = client.call("MetricsQueryRange", &asked).last();
     let target = format!("/api/metrics/query_range?q={}&{RANGE}&step=60s", encoded(query));
     let over_http: body::Range = json(&server, &target);

@@ -14,6 +14,7 @@ use crate::support::ingesting::{Folders, Ingesting, S3};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::sending::{Sent, TENANT};
 use crate::support::servers::Server;
+use crate::support::waiting::wait_until;
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,15 +84,6 @@ const QUICK: [&str; 12] = [
     "-t",
     TENANT,
 ];
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "it does not come so far that {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// What a server says while its store fails is whole, or it says that it is not.
 fn answers_honestly(ingesting: &Ingesting, sent: &Sent, when: &str) {

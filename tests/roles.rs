@@ -13,26 +13,10 @@ use crate::support::binary::{run, stderr, stdout};
 use crate::support::golden;
 use crate::support::http::Server;
 use crate::support::ingesting::{Folders, name, request, text, traces_of};
-
-/// Asks again and again, for a minute at most.
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "still not so: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A number of a server's `/metrics`.
-fn count(server: &Server, sample: &str) -> f64 {
-    let page = server.ask("GET", "/metrics", &[]).text();
-    let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().expect("a number")
-}
+use crate::support::waiting::wait_until;
 
 fn replaced(server: &Server) -> f64 {
-    count(server, "traceql_compactions_total{result=\"replaced\"}")
+    server.sample("traceql_compactions_total{result=\"replaced\"}")
 }
 
 /// Several blocks of a tenant, written by a server that takes traces in.
@@ -75,7 +59,7 @@ fn what_one_process_takes_in_another_answers_and_a_third_compacts() {
     wait_until("all blocks are listed", || {
         // Lists are kept of tenants that are asked about.
         query.get("/api/v2/search/tags");
-        count(&query, "traceql_blocks") >= 5.0
+        query.sample("traceql_blocks") >= 5.0
     });
     check("before compaction");
 
@@ -83,9 +67,9 @@ fn what_one_process_takes_in_another_answers_and_a_third_compacts() {
     let compact = Server::start_with(&[&source[..3], &compact, &["--grace", "500ms"][..]].concat());
     wait_until("blocks are put together", || replaced(&compact) >= 1.0);
     check("while blocks are put together");
-    let deleted = || count(&compact, "traceql_retention_deleted_blocks_total");
+    let deleted = || compact.sample("traceql_retention_deleted_blocks_total");
     wait_until("what was replaced is deleted", || deleted() >= 4.0);
-    wait_until("the new lists are read", || count(&query, "traceql_blocks") < 3.0);
+    wait_until("the new lists are read", || query.sample("traceql_blocks") < 3.0);
     check("after compaction");
 
     // Each says what it is, and what it is not.
@@ -152,10 +136,10 @@ fn a_block_that_cannot_be_compacted_is_told_of_and_ends_nothing() {
     assert!(n_bad >= 2, "{n_bad} blocks");
     let arguments = ["--roles", "compact", "--compact-interval", "50ms", "--multitenant"];
     let server = Server::start_with(&[&arguments[..], &["--source", text(&bucket)]].concat());
-    let failed = || count(&server, "traceql_compactions_total{result=\"failed\"}");
+    let failed = || server.sample("traceql_compactions_total{result=\"failed\"}");
     wait_until("the damaged blocks fail", || failed() >= 1.0);
     wait_until("others are compacted all the same", || replaced(&server) >= 1.0);
-    assert!(count(&server, "traceql_compaction_errors_total") >= 1.0);
+    assert!(server.sample("traceql_compaction_errors_total") >= 1.0);
     let is_live = |block: &PathBuf| block.join("meta.json").exists();
     assert_eq!(bad().iter().filter(|block| is_live(block)).count(), n_bad, "nothing is marked");
     assert_eq!(server.get("/ready").status, 200);

@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 use crate::support::binary::{
     check_snapshot, run, run_with_input, stderr, stdout, traceql, transcript,
@@ -13,6 +12,7 @@ use crate::support::binary::{
 use crate::support::golden;
 use crate::support::http::Server;
 use crate::support::ingesting::{Folders, request, text};
+use crate::support::waiting::wait_until;
 
 /// A file in a folder of its own.
 struct Written(tempfile::TempDir);
@@ -40,22 +40,6 @@ impl Written {
 fn check(file: &Written, more: &[&str]) -> Output {
     let path = file.path();
     run(&[&["serve", "--check-config", "--config-file", text(&path)], more].concat())
-}
-
-/// A number of a server's `/metrics`.
-fn count(server: &Server, sample: &str) -> f64 {
-    let page = server.ask("GET", "/metrics", &[]).text();
-    let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().expect("a number")
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "still not so: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -270,7 +254,7 @@ fn overrides_hold_for_their_tenants_and_change_while_the_server_runs() {
     assert!(!made("small"));
 
     // A mistake changes nothing, and is told once.
-    let errors = || count(&server.server, "traceql_overrides_read_errors_total");
+    let errors = || server.server.sample("traceql_overrides_read_errors_total");
     assert!(errors() < 1.0);
     overrides.write("overrides: {small: {ingestion: {rate_limit_byte: 1}}}\n");
     wait_until("the mistake is found", || errors() >= 3.0);
@@ -348,5 +332,5 @@ fn a_tenant_keeps_its_blocks_as_long_as_its_overrides_say() {
     ]);
     wait_until("the block is gone", || folders.stored_blocks("short").is_empty());
     assert_eq!(folders.stored_blocks("long").len(), 1);
-    assert!(count(&server, "traceql_retention_expired_blocks_total") >= 1.0);
+    assert!(server.sample("traceql_retention_expired_blocks_total") >= 1.0);
 }

@@ -14,7 +14,7 @@ use traceql_server::api::protobuf::{
 
 use crate::support::files::Files;
 use crate::support::golden;
-use crate::support::grpc::{Client, Search, framed};
+use crate::support::grpc::{Client, Query, Search, framed};
 use crate::support::http::{RANGE, Server, encoded};
 
 const START: u32 = 1_767_225_600;
@@ -45,19 +45,6 @@ struct SearchTagValues {
     start: u32,
     #[prost(uint32, tag = "5")]
     end: u32,
-}
-
-/// `QueryRangeRequest`, and without a step `QueryInstantRequest`.
-#[derive(Clone, PartialEq, Message)]
-struct Query {
-    #[prost(string, tag = "1")]
-    query: String,
-    #[prost(uint64, tag = "2")]
-    start: u64,
-    #[prost(uint64, tag = "3")]
-    end: u64,
-    #[prost(uint64, tag = "4")]
-    step: u64,
 }
 
 fn search(query: &str) -> Search {

@@ -24,6 +24,19 @@ pub(crate) struct Search {
     pub(crate) spans_per_span_set: u32,
 }
 
+/// `QueryRangeRequest`, and without a step `QueryInstantRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Query {
+    #[prost(string, tag = "1")]
+    pub(crate) query: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) start: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) end: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) step: u64,
+}
+
 /// A service's package and name.
 const SERVICE: &str = "/tempopb.StreamingQuerier/";
 

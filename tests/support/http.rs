@@ -93,6 +93,14 @@ impl Server {
         self.ask("GET", target, &[("X-Scope-OrgID", "shop5")])
     }
 
+    /// A number of its `/metrics`.
+    #[track_caller]
+    pub(crate) fn sample(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").text();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().expect("a number")
+    }
+
     /// One request on a connection of its own.
     pub(crate) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
         exchange(&mut BufReader::new(self.connect()), method, target, headers)

@@ -246,9 +246,7 @@ impl Ingesting {
 
     /// A sample of `/metrics`.
     pub(crate) fn sample(&self, name: &str) -> f64 {
-        let page = self.server.get("/metrics").text();
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().expect("a number")
+        self.server.sample(name)
     }
 
     /// Writes everything into blocks.

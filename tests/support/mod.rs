@@ -26,3 +26,4 @@ pub(crate) mod servers;
 pub(crate) mod stored;
 #[cfg(unix)]
 pub(crate) mod terminal;
+pub(crate) mod waiting;
