@@ -314,8 +314,7 @@ async fn encode(
     let mut writer = BlockWriter::new(place.clone(), settings)?;
     write_traces(&mut writer, traces.into_iter()).await?;
     let Some(written) = writer.finish().await? else { return Ok(None) };
-    let block =
-        Block { hidden: HiddenTraces::default().apart(), ..block_at(&place, written.meta) };
+    let block = Block { hidden: HiddenTraces::default().apart(), ..block_at(&place, written.meta) };
     let segment = Segment { block, traces: ids, hidden: BTreeSet::new(), n_bytes };
     Ok(Some(Made { segment, unused }))
 }
