@@ -35,19 +35,34 @@ pub trait LiveBlocks: fmt::Debug + Send + Sync {
 pub struct HiddenTraces {
     /// Ids one after the other, ascending.
     ids: Bytes,
+    is_apart: bool,
 }
 
 impl HiddenTraces {
     /// Traces given by ascending id.
     #[must_use]
     pub fn new(ids: impl Iterator<Item = TraceId>) -> Self {
-        Self { ids: ids.flat_map(|id| id.0).collect::<Vec<u8>>().into() }
+        let ids = ids.flat_map(|id| id.0).collect::<Vec<u8>>().into();
+        Self { ids, is_apart: false }
+    }
+
+    /// Of all blocks of the list that say this, one at most does not hide a trace that lies in several
+    /// of them: nobody has to look for what they share.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { is_apart: true, ..self }
+    }
+
+    /// Whether [`HiddenTraces::apart`] was said.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.is_apart
     }
 
     /// What [`HiddenTraces::as_bytes`] gave.
     #[must_use]
     pub fn from_bytes(ids: Bytes) -> Self {
-        Self { ids }
+        Self { ids, is_apart: false }
     }
 
     /// The ids one after the other.

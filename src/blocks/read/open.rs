@@ -227,7 +227,9 @@ impl OpenBlock {
             metadata,
             first_rows,
             indexes: Mutex::default(),
-            tail: (tail_start, tail.slice(..from)),
+            // A copy: a store in memory gives parts of whole objects, which would stay as long as this
+            // is kept, though the object is gone.
+            tail: (tail_start, Bytes::copy_from_slice(&tail[..from])),
         })
     }
 

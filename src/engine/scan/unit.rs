@@ -19,6 +19,7 @@ use traceql_blocks::read::rows::StoredTrace;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::Column;
 
+use super::common::common_rows;
 use super::spec::{ScanSpec, WorkUnit};
 use super::units;
 use crate::error::{Error, Result};
@@ -360,11 +361,9 @@ impl UnitRunner {
         for &companion in companions {
             let other = &self.blocks[companion as usize];
             let digest = self.runtime.digest(other, &self.context).await?;
-            let mut from = 0;
-            for (row, id) in ids.iter().enumerate() {
-                from += digest[from..].partition_point(|other| other < id);
+            for row in common_rows(&ids, &digest) {
                 // Who hides a trace leaves it to the others.
-                if digest.get(from) == Some(id) && !other.hidden.contains(*id) {
+                if !other.hidden.contains(ids[row]) {
                     holders[row].push(companion);
                 }
             }

@@ -73,7 +73,7 @@ fn n_spans(block: &OpenBlock, row_group: usize) -> u64 {
 pub(crate) type IdBounds = ([u8; 16], [u8; 16]);
 
 /// For each block the others that overlap it in time and in trace ids: only those may hold parts of
-/// its traces.
+/// its traces, and of those that show traces apart from each other, none does.
 pub(crate) fn companions(blocks: &[(Block, Option<IdBounds>)]) -> Vec<Vec<u32>> {
     let overlap = |a: usize, b: usize| {
         let ((a, a_ids), (b, b_ids)) = (&blocks[a], &blocks[b]);
@@ -83,7 +83,8 @@ pub(crate) fn companions(blocks: &[(Block, Option<IdBounds>)]) -> Vec<Vec<u32>> 
             (Some((a_min, a_max)), Some((b_min, b_max))) => a_min <= b_max && b_min <= a_max,
             _ => true,
         };
-        times && ids && a.meta.tenant == b.meta.tenant
+        let apart = a.hidden.is_apart() && b.hidden.is_apart();
+        times && ids && !apart && a.meta.tenant == b.meta.tenant
     };
     (0..blocks.len())
         .map(|block| {

@@ -31,6 +31,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Looking more often finds nothing new.
 const SHORTEST_CHECK: Duration = Duration::from_millis(10);
 
+/// Encoding takes a processor to itself for so many bytes of spans, some milliseconds; then others,
+/// queries above all, have a turn.
+const TURN_BYTES: usize = 256 << 10;
+
 /// A failure is told of at most this often: while a store is away, all that wait fail.
 const TOLD: Duration = Duration::from_secs(10);
 
@@ -115,14 +119,11 @@ impl Live {
                 self.write_cut(&source, Tried::Due).await;
             }
         };
-        let tending = async {
-            let mut ticks = self.ticks();
-            loop {
-                ticks.tick().await;
-                self.tend_views().await;
-            }
-        };
-        tokio::join!(cutting, writing, tending);
+        // They work on processors, each in a task of its own, and end with this one.
+        let mut tending = JoinSet::new();
+        tending.spawn(Arc::clone(&self).keep_adding_to_views());
+        tending.spawn(Arc::clone(&self).keep_merging_views());
+        tokio::join!(cutting, writing, tending.join_next());
     }
 
     /// When it is looked what is to be done.
@@ -274,7 +275,13 @@ pub(super) async fn write_traces(
     writer: &mut BlockWriter,
     traces: impl Iterator<Item = (TraceId, Vec<Bytes>)>,
 ) -> traceql_blocks::Result<()> {
+    let mut bytes = 0;
     for (id, parts) in traces {
+        bytes += parts.iter().map(Bytes::len).sum::<usize>();
+        if bytes >= TURN_BYTES {
+            bytes = 0;
+            tokio::task::yield_now().await;
+        }
         if let Some(mut trace) = trace_of(id, &parts)? {
             // Which span is the root was decided by the order in which they were sent.
             let fields = TraceFields::from(&trace.summary());

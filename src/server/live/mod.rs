@@ -1,5 +1,5 @@
 //! From a received request to a block: spans are checked and bounded (`admit`), made durable (`log`),
-//! held by trace (`traces`), seen by queries (`view`), cut and flushed (`flush`). Knows the log and
+//! held by trace (`traces`), seen by queries (`view`, `tend`), cut and flushed (`flush`). Knows the log and
 //! the writer of blocks; neither HTTP nor queries.
 //!
 //! # Who does what
@@ -24,6 +24,7 @@ mod flush;
 mod log;
 mod options;
 mod rate;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -63,7 +64,7 @@ pub(crate) struct Live {
     thread: LogThread,
     flushing: Flushing,
     counts: counts::Counts,
-    views: view::Views,
+    views: Arc<view::Views>,
 }
 
 /// Whether spans are taken.
@@ -91,7 +92,7 @@ impl Live {
             thread: LogThread::default(),
             flushing: Flushing::default(),
             counts: counts::Counts::default(),
-            views: view::Views::default(),
+            views: Arc::default(),
         })
     }
 

@@ -105,6 +105,43 @@ impl Running {
         self.source.stored().blocks(&tenant, &options).await.map_or(0, |list| list.blocks.len())
     }
 
+    /// A span that is worth being encoded before somebody asks.
+    async fn send_large(&self, tenant: &str, trace: u8, span: u8) {
+        let mut trace = trace_with(trace, span);
+        trace.resource_spans[0].scope_spans[0].spans[0].status_message = "x".repeat(300_000);
+        let mut received = Received {
+            tenant: TenantId::parse(tenant).ok(),
+            traces: vec![trace],
+            size_bytes: 100,
+            protocol: "",
+            skips_metrics: false,
+        };
+        self.live.take(&mut received).await.unwrap();
+    }
+
+    /// The last part that the view of a tenant has.
+    fn last_part(&self, tenant: &str) -> u64 {
+        let entries = self.live.views.asked_within(std::time::Duration::MAX);
+        let entry = entries.iter().find(|(id, _)| id.as_str() == tenant);
+        entry.map_or(0, |(_, entry)| entry.view.lock().last_part)
+    }
+
+    /// Segments of the view of a tenant, none of which shows a trace that another one shows.
+    fn shown_apart(&self, tenant: &str) -> usize {
+        let of_tenant = |id: &TenantId| id.as_str() == tenant;
+        let entries = self.live.views.asked_within(std::time::Duration::MAX);
+        let Some((_, entry)) = entries.iter().find(|(id, _)| of_tenant(id)) else { return 0 };
+        let view = entry.view.lock();
+        let mut shown = std::collections::BTreeSet::new();
+        for segment in &view.segments {
+            assert!(segment.traces.iter().all(|id| shown.insert(*id)), "shown twice");
+            assert!(segment.traces.iter().all(|id| !segment.block.hidden.contains(*id)));
+            assert!(segment.hidden.iter().all(|id| segment.block.hidden.contains(*id)));
+            assert!(segment.block.hidden.is_apart());
+        }
+        view.segments.len()
+    }
+
     fn segments(&self) -> usize {
         let files = std::fs::read_dir(&self.live.options.wal).unwrap();
         files.filter(|f| f.as_ref().unwrap().path().extension().is_some()).count()
@@ -292,8 +329,8 @@ async fn views_stay_for_those_who_read_them() {
     assert!(running.live.blocks(&tenant, None).await.unwrap().is_none());
 }
 
-/// Blocks of traces that rest, merged, outgrown and flushed: whatever the order, every span is seen
-/// once.
+/// Blocks of traces that rest, merged, outgrown and flushed, by queries and between them: whatever the
+/// order, every span is seen once, and no trace is shown by two segments.
 #[tokio::test(flavor = "multi_thread")]
 async fn views_of_any_history_hold_every_span_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -301,27 +338,67 @@ async fn views_of_any_history_hold_every_span_once() {
     let running =
         Running::start(folder.path(), |options| options.cut.idle = std::time::Duration::ZERO).await;
     let tenant = TenantId::parse("a").unwrap();
-    let (mut sent, mut most_blocks, mut state) = (Vec::new(), 0, 7_u32);
-    for round in 0..60_u8 {
+    let (mut sent, mut n_blocks, mut state) = (Vec::new(), Vec::new(), 7_u32);
+    for round in 0..200_u8 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let random = state.to_le_bytes();
         let n_spans = usize::from(random[3] >> 6) + 1;
         let mut spans: Vec<(u8, u8)> =
-            random.iter().take(n_spans).map(|byte| (byte % 12 + 1, round)).collect();
+            random.iter().take(n_spans).map(|byte| (byte % 120 + 1, round)).collect();
         spans.sort_unstable();
         spans.dedup();
         running.send("a", &spans).await.unwrap();
         sent.extend(spans.iter().map(|(trace, span)| format!("{trace}-{span}")));
         sent.sort();
-        assert_eq!(running.spans("a").await, sent, "round {round}");
-        let blocks = running.live.blocks(&tenant, None).await.unwrap().unwrap();
-        most_blocks = most_blocks.max(blocks.len());
-        if round % 25 == 24 {
+        // Nobody tends the views of the second part.
+        if round % 3 == 0 && round < 90 {
+            assert!(running.live.add_to_views().await);
+            running.live.merge_views().await;
+        }
+        running.live.blocks(&tenant, None).await.unwrap();
+        n_blocks.push(running.shown_apart("a"));
+        if round % 8 == 0 || n_blocks.last_chunk().is_some_and(|[before, after]| before > after) {
+            assert_eq!(running.spans("a").await, sent, "round {round}");
+        }
+        if round % 60 == 40 && round < 120 {
             assert!(running.flush().await);
             assert_eq!(running.spans("a").await, sent, "round {round}, flushed");
         }
     }
-    assert!((2..8).contains(&most_blocks), "{most_blocks} blocks");
+    let most = |rounds: &[usize]| rounds.iter().max().copied().unwrap();
+    assert!((10..20).contains(&most(&n_blocks[..90])), "{n_blocks:?}");
+    assert_eq!(most(&n_blocks[101..]), 48, "{n_blocks:?}");
+}
+
+/// What comes is encoded before somebody asks for it, if somebody asks at all and it is worth it.
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_encoded_as_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), |_| {}).await;
+    let tended = async || {
+        assert!(running.live.add_to_views().await);
+        running.shown_apart("a")
+    };
+    running.send_large("a", 1, 1).await;
+    assert_eq!(tended().await, 0, "nobody has asked");
+    assert_eq!(running.spans("a").await.len(), 1);
+    running.send("a", &[(2, 1)]).await.unwrap();
+    assert_eq!(tended().await, 1, "a query encodes so little when it comes");
+    running.send_large("a", 3, 1).await;
+    assert_eq!(tended().await, 2);
+    let blocks = running.live.blocks(&TenantId::parse("a").unwrap(), None).await.unwrap().unwrap();
+    assert_eq!((blocks.len(), blocks[1].meta.total_objects), (2, 2), "a query finds it done");
+    // Whole, a large trace is encoded again and again: not for each of its pieces.
+    let mut n_steps = 0;
+    for piece in 2..14 {
+        running.send_large("a", 1, piece).await;
+        let before = running.last_part("a");
+        tended().await;
+        n_steps += usize::from(running.last_part("a") > before);
+    }
+    assert!((4..8).contains(&n_steps), "{n_steps} steps");
+    assert_eq!(running.spans("a").await.len(), 15);
+    assert_eq!(running.shown_apart("a"), 2);
 }
 
 /// Traces come in pieces, are flushed and asked for at the same time: what was acknowledged before a
@@ -337,7 +414,8 @@ async fn questions_beside_flushes_see_every_span_once() {
             let mut n_flushes = 0;
             while !is_done.load(Ordering::Relaxed) {
                 assert!(running.flush().await);
-                running.live.tend_views().await;
+                assert!(running.live.add_to_views().await);
+                running.live.merge_views().await;
                 n_flushes += 1;
             }
             n_flushes

@@ -40,11 +40,19 @@ struct TenantTraces {
     live: BTreeMap<TraceId, LiveTrace>,
     /// Cut, and not yet in the bucket.
     flushing: Vec<Arc<Flush>>,
-    /// Numbers of parts and their traces, in the order in which they came. Parts of traces of which
-    /// nothing is left may be among them.
-    arrivals: Vec<(u64, TraceId)>,
+    /// Parts in the order in which they came. Those of traces of which nothing is left may be among
+    /// them.
+    arrivals: Vec<Arrival>,
     /// That of its last change.
     version: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    /// Ascending.
+    number: u64,
+    bytes: u32,
+    trace_id: TraceId,
 }
 
 #[derive(Debug)]
@@ -110,6 +118,15 @@ pub(super) struct Changes {
     pub(super) traces: BTreeMap<TraceId, Vec<Bytes>>,
 }
 
+/// How much has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Of the parts that have come.
+    pub(super) bytes: u64,
+    /// Of all parts of their traces.
+    pub(super) whole_bytes: u64,
+}
+
 /// Which traces are to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Which {
@@ -139,10 +156,15 @@ impl LiveTraces {
                 first: now,
                 last: now,
             });
-            trace.bytes += part_bytes(&part);
+            let bytes = part_bytes(&part);
+            trace.bytes += bytes;
             trace.last = now;
             self.n_parts += 1;
-            of_tenant.arrivals.push((self.n_parts, part.trace_id));
+            of_tenant.arrivals.push(Arrival {
+                number: self.n_parts,
+                bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+                trace_id: part.trace_id,
+            });
             trace.parts.push(HeldPart { spans: part.spans, segment });
         }
     }
@@ -220,7 +242,7 @@ impl LiveTraces {
             let flush = of_tenant.flushing.remove(at);
             bytes += flush.bytes;
             let TenantTraces { live, flushing, arrivals, .. } = of_tenant;
-            arrivals.retain(|(_, id)| {
+            arrivals.retain(|Arrival { trace_id: id, .. }| {
                 live.contains_key(id) || flushing.iter().any(|f| f.traces.contains_key(id))
             });
             self.version += 1;
@@ -282,14 +304,24 @@ impl LiveTraces {
         mut ids: BTreeSet<TraceId>,
     ) -> Option<Changes> {
         let of_tenant = self.tenants.get(tenant)?;
-        let from = of_tenant.arrivals.partition_point(|(number, _)| *number <= since);
-        ids.extend(of_tenant.arrivals[from..].iter().map(|(_, id)| *id));
+        ids.extend(of_tenant.since(since).iter().map(|arrival| arrival.trace_id));
         let traces = ids.into_iter().map(|id| (id, of_tenant.parts_of(id)));
         Some(Changes {
             version: of_tenant.version,
             last_part: self.n_parts,
             traces: traces.filter(|(_, parts)| !parts.is_empty()).collect(),
         })
+    }
+
+    /// How much has come of a tenant since the part of this number.
+    pub(super) fn news(&self, tenant: &TenantId, since: u64) -> News {
+        let Some(of_tenant) = self.tenants.get(tenant) else { return News::default() };
+        let arrivals = of_tenant.since(since);
+        let ids: BTreeSet<TraceId> = arrivals.iter().map(|arrival| arrival.trace_id).collect();
+        News {
+            bytes: arrivals.iter().map(|arrival| u64::from(arrival.bytes)).sum(),
+            whole_bytes: ids.iter().map(|id| of_tenant.bytes_of(*id)).sum(),
+        }
     }
 
     /// Which of these traces have parts that lie in no block.
@@ -309,6 +341,19 @@ impl LiveTraces {
 }
 
 impl TenantTraces {
+    /// Parts that have come since the part of this number.
+    fn since(&self, number: u64) -> &[Arrival] {
+        let from = self.arrivals.partition_point(|arrival| arrival.number <= number);
+        self.arrivals.get(from..).unwrap_or_default()
+    }
+
+    /// Of the parts of a trace that lie in no block.
+    fn bytes_of(&self, id: TraceId) -> u64 {
+        let flushing = self.unlisted().filter_map(|flush| flush.traces.get(&id)).flatten();
+        let flushing: u64 = flushing.map(|part| part.spans.len() as u64 + PART_BYTES).sum();
+        self.live.get(&id).map_or(0, |trace| trace.bytes) + flushing
+    }
+
     /// What is cut and not seen in the bucket.
     fn unlisted(&self) -> impl Iterator<Item = &Flush> {
         self.flushing.iter().map(AsRef::as_ref).filter(|flush| !flush.is_listed())
@@ -414,6 +459,11 @@ mod tests {
         assert_eq!(since(2, &BTreeSet::new()), [(1, 3)], "whole, though one part is new");
         assert_eq!(since(4, &other), [(2, 1)]);
         assert_eq!(traces.present(&tenant, [id, TraceId([3; 16])].into_iter()), [id].into());
+        let whole = News { bytes: 70 + 4 * PART_BYTES, whole_bytes: 70 + 4 * PART_BYTES };
+        assert_eq!(traces.news(&tenant, 0), whole);
+        let of_last = News { bytes: 30 + PART_BYTES, whole_bytes: 60 + 3 * PART_BYTES };
+        assert_eq!(traces.news(&tenant, 3), of_last, "its trace is encoded as a whole");
+        assert_eq!(traces.news(&tenant, 4), News::default());
         // What is seen in the bucket is not shown again, though the log does not say so yet.
         flush.set_listed();
         assert_eq!(since(0, &BTreeSet::new()), [(1, 1), (2, 1)]);

@@ -2,11 +2,11 @@
 //! something has changed since. Whatever reads blocks reads them too; of a server that nobody asks,
 //! nothing is made.
 //!
-//! A view is a list of segments. What has changed since the last query becomes a segment of its own,
+//! A view is a list of segments. What has come since the last one becomes a segment of its own,
 //! with each trace whole: older segments hide their copies of it, so that nobody has to put a trace
 //! together from several segments. A query thus waits for what is new to be encoded, whatever
-//! there is besides. Small segments are merged into larger ones, between queries if the server is
-//! asked now and then ([`Live::tend_views`]).
+//! there is besides; and of a server that is asked now and then that is little, since the rest was
+//! encoded as it came (`tend`).
 //!
 //! When a flushed block is listed, its traces are hidden in the same moment, as far as queries can
 //! tell ([`LiveBlocks::moves`]). A segment that hides all its traces is removed when no query is left that
@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use traceql_blocks::bucket::live::{HiddenTraces, LiveBlocks, LiveBlocksFuture};
 use traceql_blocks::bucket::meta::TimeRange;
 use traceql_blocks::bucket::source::Source;
@@ -34,18 +35,17 @@ use traceql_blocks::write::block::{BlockPlace, BlockSettings, BlockWriter};
 use super::Live;
 use super::flush::{block_at, write_traces};
 use super::traces::Flush;
+use crate::task::AbortOnDrop;
 
 /// How messages name the store.
 const STORE_URL: &str = "live:";
-/// A segment of spans of less bytes than this, as received, is worth merging: some ten thousand
-/// spans, which are encoded in a tenth of a second.
-const SMALL_BYTES: u64 = 4 << 20;
-/// So many small segments are merged between queries.
-const WORTH_MERGING: usize = 4;
-/// A query that meets so many small segments merges them itself.
-const MOST_SMALL: usize = 6;
-/// Views are tended between queries for so long after the last one.
-const TENDED: Duration = Duration::from_secs(60);
+/// A query that meets so many small segments merges them itself: nobody tends the view, or not fast
+/// enough.
+const MOST_SMALL: usize = 48;
+
+/// Spans of so many bytes, as received, become a block; more become several, since the first query after
+/// a while waits for all there is.
+const GROUP_BYTES: u64 = 8 << 20;
 
 /// The blocks of all tenants.
 #[derive(Debug, Default)]
@@ -56,46 +56,50 @@ pub(super) struct Views {
     /// Held while traces move into the bucket.
     moving: Mutex<()>,
     moves: AtomicU64,
+    /// A query came.
+    pub(super) asked: Notify,
+    /// There is something to merge.
+    pub(super) crowded: Notify,
 }
 
 /// What queries of one tenant share.
 #[derive(Debug, Default)]
-struct TenantView {
+pub(super) struct TenantView {
     /// Held by who makes a segment of what is new: queries that come together wait for one of them.
     making: tokio::sync::Mutex<()>,
-    view: Mutex<View>,
+    pub(super) view: Mutex<View>,
 }
 
-/// Everything of a tenant at one moment.
+/// Everything of a tenant at one moment. Of its segments one at most does not hide a trace.
 #[derive(Debug, Default)]
-struct View {
+pub(super) struct View {
     /// That of the traces it shows.
     version: u64,
     /// The last part in it.
-    last_part: u64,
-    segments: Vec<Segment>,
+    pub(super) last_part: u64,
+    pub(super) segments: Vec<Segment>,
     /// Traces to encode anew though nothing has come: their copies hold spans that have moved.
     outdated: BTreeSet<TraceId>,
-    asked: Option<Instant>,
+    pub(super) asked: Option<Instant>,
 }
 
 /// A block of the view.
 #[derive(Debug)]
-struct Segment {
-    block: Block,
+pub(super) struct Segment {
+    pub(super) block: Block,
     /// Those that are to be read in it.
-    traces: BTreeSet<TraceId>,
+    pub(super) traces: BTreeSet<TraceId>,
     /// Those that are not.
-    hidden: BTreeSet<TraceId>,
+    pub(super) hidden: BTreeSet<TraceId>,
     /// Of the spans in it, as received.
-    n_bytes: u64,
+    pub(super) n_bytes: u64,
 }
 
 /// Traces to encode.
 type Traces = BTreeMap<TraceId, Vec<Bytes>>;
 
 impl Segment {
-    fn hide(&mut self, ids: &BTreeSet<TraceId>) {
+    pub(super) fn hide(&mut self, ids: &BTreeSet<TraceId>) {
         let (few, many) = match ids.len() < self.traces.len() {
             true => (ids, &self.traces),
             false => (&self.traces, ids),
@@ -108,16 +112,7 @@ impl Segment {
             self.traces.remove(id);
         }
         self.hidden.extend(found);
-        self.block.hidden = HiddenTraces::new(self.hidden.iter().copied());
-    }
-
-    fn is_small(&self) -> bool {
-        self.n_bytes < SMALL_BYTES
-    }
-
-    /// Most of what a query would read in it is not to be looked at.
-    fn is_hollow(&self) -> bool {
-        self.hidden.len() > self.traces.len()
+        self.block.hidden = HiddenTraces::new(self.hidden.iter().copied()).apart();
     }
 }
 
@@ -127,25 +122,24 @@ impl View {
     }
 
     /// Hides traces wherever they are; the blocks that nothing is left of.
-    fn hide(&mut self, ids: &BTreeSet<TraceId>) -> Vec<Block> {
+    pub(super) fn hide(&mut self, ids: &BTreeSet<TraceId>) -> Vec<Block> {
         self.segments.iter_mut().for_each(|segment| segment.hide(ids));
         let emptied = self.segments.extract_if(.., |segment| segment.traces.is_empty());
         emptied.map(|segment| segment.block).collect()
     }
 
-    fn add(&mut self, segment: Segment, views: &Views) {
+    pub(super) fn add(&mut self, segment: Segment, views: &Views) {
         match segment.traces.is_empty() {
             true => views.retire(vec![segment.block]),
             false => self.segments.push(segment),
         }
     }
 
-    /// Traces to encode again, so that segments become few and full.
+    /// Traces to encode again beside those that are new.
     fn to_encode_again(&self) -> BTreeSet<TraceId> {
-        let is_many = self.segments.iter().filter(|s| s.is_small()).count() >= MOST_SMALL;
-        let is_again = |segment: &&Segment| segment.is_hollow() || (is_many && segment.is_small());
-        let again = self.segments.iter().filter(is_again).flat_map(|segment| &segment.traces);
-        again.chain(&self.outdated).copied().collect()
+        let is_many = self.small().count() >= MOST_SMALL;
+        let small = self.small().filter(|_| is_many).flat_map(|segment| &segment.traces);
+        small.chain(&self.outdated).copied().collect()
     }
 }
 
@@ -179,14 +173,15 @@ impl Live {
     async fn view(&self, tenant: &TenantId) -> traceql_blocks::Result<Option<Vec<Block>>> {
         let Some(wanted) = self.traces.lock().version(tenant) else { return Ok(None) };
         let entry = self.views.of(tenant);
+        entry.view.lock().asked = Some(Instant::now());
+        self.views.asked.notify_one();
         self.show_new(tenant, &entry, wanted).await?;
-        let mut view = entry.view.lock();
-        view.asked = Some(Instant::now());
-        Ok(Some(view.blocks()))
+        let blocks = entry.view.lock().blocks();
+        Ok(Some(blocks))
     }
 
     /// Adds what is new to a view, if it is older than this version.
-    async fn show_new(
+    pub(super) async fn show_new(
         &self,
         tenant: &TenantId,
         entry: &TenantView,
@@ -203,9 +198,9 @@ impl Live {
         // Nothing is left of a tenant that has been flushed in the meantime.
         let changes = self.traces.lock().changes(tenant, since, again).unwrap_or_default();
         // If the query goes away while this is done, the next one finds the view as old as it was.
-        let segment = self.encode(tenant, changes.traces).await?;
+        let made = self.encode(tenant, changes.traces).await?;
         let mut view = entry.view.lock();
-        if let Some(mut segment) = segment {
+        for mut segment in made.into_iter().map(Made::used) {
             view.outdated.retain(|id| !segment.traces.contains(id));
             self.views.retire(view.hide(&segment.traces));
             self.hide_moved(tenant, &mut segment);
@@ -213,6 +208,9 @@ impl Live {
         }
         view.version = view.version.max(changes.version);
         view.last_part = view.last_part.max(changes.last_part);
+        if view.is_crowded() {
+            self.views.crowded.notify_one();
+        }
         Ok(())
     }
 
@@ -221,59 +219,6 @@ impl Live {
         let present = self.traces.lock().present(tenant, segment.traces.iter().copied());
         let moved = segment.traces.difference(&present).copied().collect();
         segment.hide(&moved);
-    }
-
-    /// Merges small segments of views that are asked now and then, and adds to them what is new, so
-    /// that the next query has little to wait for.
-    pub(super) async fn tend_views(&self) {
-        let entries: Vec<_> = {
-            let tenants = self.views.tenants.lock();
-            tenants.iter().map(|(tenant, entry)| (tenant.clone(), Arc::clone(entry))).collect()
-        };
-        for (tenant, entry) in entries {
-            let asked = entry.view.lock().asked;
-            if asked.is_none_or(|asked| asked.elapsed() > TENDED) {
-                continue;
-            }
-            let Some(wanted) = self.traces.lock().version(&tenant) else { continue };
-            let tended = async {
-                self.show_new(&tenant, &entry, wanted).await?;
-                self.merge_small(&tenant, &entry).await
-            };
-            if let Err(error) = tended.await {
-                (self.log_line)(&format!("cannot encode live traces of {tenant}: {error}"));
-            }
-        }
-    }
-
-    /// Merges small segments, if there are enough of them. Queries go on meanwhile, and may add
-    /// others.
-    async fn merge_small(
-        &self,
-        tenant: &TenantId,
-        entry: &TenantView,
-    ) -> traceql_blocks::Result<()> {
-        let (merged, ids) = {
-            let view = entry.view.lock();
-            let small = || view.segments.iter().filter(|segment| segment.is_small());
-            if small().count() < WORTH_MERGING {
-                return Ok(());
-            }
-            let merged: BTreeSet<Path> = small().map(|small| small.block.data.clone()).collect();
-            let ids = small().flat_map(|small| &small.traces).copied().collect();
-            (merged, ids)
-        };
-        let Some(again) = self.traces.lock().changes(tenant, u64::MAX, ids) else { return Ok(()) };
-        let Some(mut segment) = self.encode(tenant, again.traces).await? else { return Ok(()) };
-        let mut view = entry.view.lock();
-        let left = view.segments.iter().filter(|segment| merged.contains(&segment.block.data));
-        let left: BTreeSet<TraceId> = left.flat_map(|segment| &segment.traces).copied().collect();
-        // What grew meanwhile is read elsewhere, and so is what moved.
-        let elsewhere = segment.traces.difference(&left).copied().collect();
-        segment.hide(&elsewhere);
-        self.views.retire(view.hide(&segment.traces));
-        view.add(segment, &self.views);
-        Ok(())
     }
 
     /// Lets queries see a block in the bucket, if there is one, and no longer its traces here. Does
@@ -300,37 +245,78 @@ impl Live {
         self.views.moves.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A block in memory; `None` of no traces.
-    async fn encode(
+    /// Blocks in memory, of which each trace is in one: one of few traces, several of many, which are
+    /// made side by side.
+    pub(super) async fn encode(
         &self,
         tenant: &TenantId,
         traces: Traces,
-    ) -> traceql_blocks::Result<Option<Segment>> {
-        if traces.is_empty() {
-            return Ok(None);
-        }
-        let ids = traces.keys().copied().collect();
-        let n_bytes = traces.values().flatten().map(|part| part.len() as u64).sum();
-        let place = BlockPlace {
-            store: Arc::clone(&self.views.store) as Arc<dyn ObjectStore>,
-            store_url: STORE_URL.into(),
-            tenant_folder: path::tenant_folder(&Path::ROOT, tenant),
-            tenant: tenant.clone(),
-            block_id: (self.options.new_block_id)(),
+    ) -> traceql_blocks::Result<Vec<Made>> {
+        let make = |traces| {
+            let place = BlockPlace {
+                store: Arc::clone(&self.views.store) as Arc<dyn ObjectStore>,
+                store_url: STORE_URL.into(),
+                tenant_folder: path::tenant_folder(&Path::ROOT, tenant),
+                tenant: tenant.clone(),
+                block_id: (self.options.new_block_id)(),
+            };
+            encode(Arc::clone(&self.views), place, traces)
         };
-        let unfinished = Unfinished { views: &self.views, folder: Some(place.folder()) };
-        let settings = BlockSettings { is_transient: true, ..BlockSettings::default() };
-        let mut writer = BlockWriter::new(place.clone(), settings)?;
-        write_traces(&mut writer, traces.into_iter()).await?;
-        let written = writer.finish().await?;
-        unfinished.finish();
-        Ok(written.map(|written| Segment {
-            block: block_at(&place, written.meta),
-            traces: ids,
-            hidden: BTreeSet::new(),
-            n_bytes,
-        }))
+        let mut groups = in_groups(traces);
+        if groups.len() <= 1 {
+            return match groups.pop() {
+                Some(traces) => Ok(make(traces).await?.into_iter().collect()),
+                None => Ok(Vec::new()),
+            };
+        }
+        let tasks = groups.into_iter().map(|traces| AbortOnDrop(tokio::spawn(make(traces))));
+        let n_threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let made: Vec<_> = futures::stream::iter(tasks).buffered(n_threads).collect().await;
+        let failed = |error: tokio::task::JoinError| traceql_blocks::Error::NotWritten {
+            key: STORE_URL.to_owned(),
+            reason: error.to_string(),
+        };
+        let made: Vec<Option<Made>> =
+            made.into_iter().map(|made| made.map_err(failed)?).collect::<Result<_, _>>()?;
+        Ok(made.into_iter().flatten().collect())
     }
+}
+
+/// Traces by bytes: to be made blocks of at the same time.
+fn in_groups(traces: Traces) -> Vec<Traces> {
+    let (mut groups, mut last, mut bytes) = (Vec::new(), Traces::new(), 0);
+    for (id, parts) in traces {
+        bytes += n_bytes(&parts);
+        last.insert(id, parts);
+        if bytes >= GROUP_BYTES {
+            groups.push(std::mem::take(&mut last));
+            bytes = 0;
+        }
+    }
+    groups.extend((!last.is_empty()).then_some(last));
+    groups
+}
+
+fn n_bytes(parts: &[Bytes]) -> u64 {
+    parts.iter().map(|part| part.len() as u64).sum()
+}
+
+/// A block in memory; `None` if there is nothing in its traces.
+async fn encode(
+    views: Arc<Views>,
+    place: BlockPlace,
+    traces: Traces,
+) -> traceql_blocks::Result<Option<Made>> {
+    let ids = traces.keys().copied().collect();
+    let n_bytes = traces.values().map(|parts| n_bytes(parts)).sum();
+    let unused = Unused { views, folder: Some(place.folder()) };
+    let settings = BlockSettings { is_transient: true, ..BlockSettings::default() };
+    let mut writer = BlockWriter::new(place.clone(), settings)?;
+    write_traces(&mut writer, traces.into_iter()).await?;
+    let Some(written) = writer.finish().await? else { return Ok(None) };
+    let block = Block { hidden: HiddenTraces::default().apart(), ..block_at(&place, written.meta) };
+    let segment = Segment { block, traces: ids, hidden: BTreeSet::new(), n_bytes };
+    Ok(Some(Made { segment, unused }))
 }
 
 impl LiveBlocks for Live {
@@ -379,7 +365,17 @@ impl Views {
         Arc::clone(self.tenants.lock().entry(tenant.clone()).or_default())
     }
 
-    fn retire(&self, blocks: Vec<Block>) {
+    /// Those that were asked not longer ago.
+    pub(super) fn asked_within(&self, time: Duration) -> Vec<(TenantId, Arc<TenantView>)> {
+        let tenants = self.tenants.lock();
+        let is_asked = |entry: &TenantView| {
+            entry.view.lock().asked.is_some_and(|asked| asked.elapsed() <= time)
+        };
+        let asked = tenants.iter().filter(|(_, entry)| is_asked(entry));
+        asked.map(|(tenant, entry)| (tenant.clone(), Arc::clone(entry))).collect()
+    }
+
+    pub(super) fn retire(&self, blocks: Vec<Block>) {
         blocks.into_iter().filter_map(|block| block.folder).for_each(|f| self.retire_folder(f));
     }
 
@@ -416,19 +412,30 @@ impl Views {
     }
 }
 
-/// A block that is being made: what there is of it goes if the query does that makes it.
-struct Unfinished<'a> {
-    views: &'a Views,
-    folder: Option<Path>,
+/// A block that no view has yet.
+#[derive(Debug)]
+pub(super) struct Made {
+    segment: Segment,
+    unused: Unused,
 }
 
-impl Unfinished<'_> {
-    fn finish(mut self) {
-        self.folder = None;
+impl Made {
+    /// For a view to have.
+    pub(super) fn used(self) -> Segment {
+        let Self { segment, mut unused } = self;
+        unused.folder = None;
+        segment
     }
 }
 
-impl Drop for Unfinished<'_> {
+/// The folder of a block that no view has: what there is of it goes if the query does that makes it.
+#[derive(Debug)]
+struct Unused {
+    views: Arc<Views>,
+    folder: Option<Path>,
+}
+
+impl Drop for Unused {
     fn drop(&mut self) {
         if let Some(folder) = self.folder.take() {
             self.views.retire_folder(folder);

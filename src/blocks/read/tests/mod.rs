@@ -4,6 +4,7 @@
 mod corruption;
 mod fixtures;
 mod generated;
+mod kept;
 
 use bytes::Bytes;
 use parquet::file::metadata::ColumnChunkMetaData;

@@ -15,6 +15,15 @@ pub(super) struct SentResourceSpans {
     pub(super) scope_spans: Vec<SentScopeSpans>,
 }
 
+impl SentResourceSpans {
+    /// Whether all its spans are of one trace, as those that were stored or are held by trace.
+    fn is_of_one_trace(&self) -> bool {
+        let mut spans = self.scope_spans.iter().flat_map(|scope_spans| &scope_spans.spans);
+        let first = spans.next();
+        spans.all(|span| first.is_some_and(|first| first.trace_id == span.trace_id))
+    }
+}
+
 /// Spans of one instrumentation scope as a request holds them.
 pub(super) struct SentScopeSpans {
     pub(super) scope: InstrumentationScope,
@@ -70,10 +79,14 @@ impl TracesById {
         let resource_bytes =
             copy_bytes(&sent.resource.attributes, size_of::<(TraceId, UnfinishedTrace)>());
         self.resources += 1;
+        let is_of_one_trace = sent.is_of_one_trace();
+        // Who alone has them need not copy them.
+        let mut resource = Some(sent.resource);
         for SentScopeSpans { scope, spans } in sent.scope_spans {
             self.scopes += 1;
             let text_bytes = scope.name.len() + scope.version.len();
             let scope_bytes = copy_bytes(&scope.attributes, size_of::<ScopeSpans>() + text_bytes);
+            let mut scope = Some(scope);
             for SentSpan { trace_id, mut span } in spans {
                 if trace_id.is_empty() {
                     return Err(corrupt(format!(
@@ -96,7 +109,7 @@ impl TracesById {
                     trace.last_resource = self.resources;
                     self.budget.take(resource_bytes)?;
                     trace.resource_spans.push(ResourceSpans {
-                        resource: sent.resource.clone(),
+                        resource: given(&mut resource, is_of_one_trace),
                         scope_spans: Vec::new(),
                     });
                 }
@@ -104,9 +117,10 @@ impl TracesById {
                 if trace.last_scope != self.scopes {
                     trace.last_scope = self.scopes;
                     self.budget.take(scope_bytes)?;
-                    resource_spans
-                        .scope_spans
-                        .push(ScopeSpans { scope: scope.clone(), spans: Vec::new() });
+                    resource_spans.scope_spans.push(ScopeSpans {
+                        scope: given(&mut scope, is_of_one_trace),
+                        spans: Vec::new(),
+                    });
                 }
                 if let Some(scope_spans) = resource_spans.scope_spans.last_mut() {
                     scope_spans.spans.push(span);
@@ -123,4 +137,9 @@ impl TracesById {
             .map(|(id, trace)| Trace { id, resource_spans: trace.resource_spans })
             .collect()
     }
+}
+
+/// What there is, or a copy of it for a trace that is not the only one to have it.
+fn given<T: Clone + Default>(from: &mut Option<T>, is_only: bool) -> T {
+    if is_only { from.take() } else { from.clone() }.unwrap_or_default()
 }
