@@ -1,20 +1,30 @@
-//! Reads of local files that the system holds in memory: copied at once, on the thread that asked.
-//! Handing such a read to another thread and waiting for it takes longer than the read. What would
-//! have to come from a disk is left to the store, whose threads may wait.
+//! Reads of what is in memory: of stores there, and of local files that the system holds, copied at
+//! once on the thread that asked. Handing such a read to another thread and waiting for it takes longer
+//! than the read. What would have to come from a disk is left to the store, whose threads may wait.
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use object_store::ObjectStore as _;
 
 use crate::bucket::Block;
 
-/// Ranges of a block's Parquet file, if it is a local file and all of them are in memory. `None`
-/// says nothing about the file: the store reads it then, and reports what is wrong with it.
-#[cfg(target_os = "linux")]
+/// Ranges of a block's Parquet file, if all of them are in memory. `None` says nothing about the
+/// file: the store reads it then, and reports what is wrong with it.
 pub(super) fn read(block: &Block, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
-    if block.store_url.as_ref() != LOCAL_URL || !block.store.to_string().starts_with(LOCAL_STORE) {
-        return None;
+    let store = block.store.to_string();
+    if store.starts_with(MEMORY_STORE) {
+        return block.store.get_ranges(&block.data, ranges).now_or_never()?.ok();
     }
+    match block.store_url.as_ref() == LOCAL_URL && store.starts_with(LOCAL_STORE) {
+        true => read_file(block, ranges),
+        false => None,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn read_file(block: &Block, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
     let store = object_store::local::LocalFileSystem::new();
     let file = std::fs::File::open(store.path_to_filesystem(&block.data).ok()?).ok()?;
     ranges.iter().map(|range| read_range(&file, range)).collect()
@@ -22,15 +32,15 @@ pub(super) fn read(block: &Block, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
 
 /// Other systems have no read that does not wait.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn read(_block: &Block, _ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
+fn read_file(_block: &Block, _ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
     None
 }
 
 /// The store of all local files, by URL and by name.
-#[cfg(target_os = "linux")]
 const LOCAL_URL: &str = "file://";
-#[cfg(target_os = "linux")]
 const LOCAL_STORE: &str = "LocalFileSystem";
+/// The store of live blocks, by name.
+const MEMORY_STORE: &str = "InMemory";
 
 #[cfg(target_os = "linux")]
 fn read_range(file: &std::fs::File, range: &Range<u64>) -> Option<Bytes> {

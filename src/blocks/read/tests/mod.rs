@@ -4,7 +4,7 @@
 mod corruption;
 mod fixtures;
 mod generated;
-mod kept;
+mod in_memory;
 
 use bytes::Bytes;
 use parquet::file::metadata::ColumnChunkMetaData;
