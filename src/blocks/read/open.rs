@@ -119,16 +119,15 @@ impl BlockCache {
         }
     }
 
-    fn open_block(&self, name: &str) -> Option<Arc<OpenBlock>> {
-        self.blocks.get(name).or_else(|| self.held.lock().get(name).and_then(Weak::upgrade))
+    /// The block of this name that somebody holds.
+    fn held(&self, name: &str) -> Option<Arc<OpenBlock>> {
+        self.held.lock().get(name).and_then(Weak::upgrade)
     }
 
-    fn add_block(&self, name: String, open: &Arc<OpenBlock>) {
+    fn hold(&self, name: String, open: &Arc<OpenBlock>) {
         let mut held = self.held.lock();
         held.retain(|_, open| open.strong_count() > 0);
-        held.insert(name.clone(), Arc::downgrade(open));
-        drop(held);
-        self.blocks.insert(name, Arc::clone(open));
+        held.insert(name, Arc::downgrade(open));
     }
 }
 
@@ -146,22 +145,40 @@ pub struct OpenBlock {
     metadata: ParquetMetaData,
     first_rows: Vec<u64>,
     indexes: Mutex<PageIndexes>,
+    /// One for each row group.
+    turns: Vec<Turns>,
     tail: (u64, Bytes),
 }
 
+/// Held by who fetches what every reader of a row group will want: the others then find it known, and
+/// need not fetch it too.
+#[derive(Debug, Default)]
+struct Turns {
+    locations: tokio::sync::Mutex<()>,
+    /// Dictionaries that somebody holds, whether the cache has room for them or not.
+    tables: tokio::sync::Mutex<HashMap<LeafIndex, Weak<StringTable>>>,
+}
+
 impl OpenBlock {
-    /// Reads the footer, or takes it from the cache.
+    /// Reads the footer, or takes it from the cache. Of those who ask at the same time one reads it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] naming the object and the bytes if it is not the Parquet file that
     /// `meta.json` describes; storage errors.
     pub async fn open(block: &Block, context: &ReadContext) -> Result<Arc<Self>> {
         let name = block.object_url(&block.data);
-        if let Some(open) = context.cache.open_block(&name) {
-            return Ok(open);
-        }
-        let open = Arc::new(Self::read(block, &name, context).await?);
-        context.cache.add_block(name, &open);
+        let cache = &context.cache;
+        let place = match cache.blocks.get_value_or_guard_async(&name).await {
+            Ok(open) => return Ok(open),
+            Err(place) => place,
+        };
+        let open = match cache.held(&name) {
+            Some(open) => open,
+            None => Arc::new(Self::read(block, &name, context).await?),
+        };
+        cache.hold(name, &open);
+        // Only `remove`, which nobody calls, would have it refused.
+        place.insert(Arc::clone(&open)).ok();
         Ok(open)
     }
 
@@ -224,6 +241,7 @@ impl OpenBlock {
             block: block.clone(),
             schema,
             name: Arc::from(name),
+            turns: std::iter::repeat_with(Turns::default).take(metadata.num_row_groups()).collect(),
             metadata,
             first_rows,
             indexes: Mutex::default(),
@@ -359,9 +377,14 @@ impl OpenBlock {
         leaves: &[LeafIndex],
         context: &ReadContext,
     ) -> Result<()> {
+        let is_known = |leaf: &LeafIndex| self.known_locations(row_group, *leaf).is_some();
+        if leaves.iter().all(is_known) {
+            return Ok(());
+        }
+        let _turn = self.turns[row_group].locations.lock().await;
         let mut wanted = Vec::new();
         for &leaf in leaves {
-            if self.known_locations(row_group, leaf).is_some() {
+            if is_known(&leaf) {
                 continue;
             }
             if self.locations_in_tail(row_group, leaf)?.is_none() {
@@ -485,10 +508,12 @@ impl OpenBlock {
         leaves: &[LeafIndex],
         context: &ReadContext,
     ) -> Result<Vec<(LeafIndex, Arc<StringTable>)>> {
+        let mut held = self.turns[row_group].tables.lock().await;
         let mut tables = Vec::with_capacity(leaves.len());
         let (mut wanted, mut ranges) = (Vec::new(), Vec::new());
         for &leaf in leaves {
-            if let Some(table) = self.known_table(row_group, leaf, context) {
+            let known = self.known_table(row_group, leaf, context);
+            if let Some(table) = known.or_else(|| held.get(&leaf).and_then(Weak::upgrade)) {
                 tables.push((leaf, table));
             } else if let Some(range) = self.dictionary_range(row_group, leaf)? {
                 wanted.push(leaf);
@@ -510,6 +535,7 @@ impl OpenBlock {
                 .map_err(fail)?;
             let table = Arc::new(table);
             context.cache.tables.insert(self.table_key(row_group, leaf), Arc::clone(&table));
+            held.insert(leaf, Arc::downgrade(&table));
             tables.push((leaf, table));
         }
         Ok(tables)

@@ -5,6 +5,8 @@ mod corruption;
 mod fixtures;
 mod generated;
 mod in_memory;
+mod kept;
+mod together;
 
 use bytes::Bytes;
 use parquet::file::metadata::ColumnChunkMetaData;
