@@ -33,7 +33,9 @@ pub use compaction::CompactOptions;
 pub use connections::Patience;
 pub use error::{Error, Result};
 pub use live::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
-pub use options::{ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy};
+pub use options::{
+    ANSWER_CACHE_BYTES, FILE_THREADS, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy,
+};
 pub use overrides::{OverridesOptions, OverridesTable, TenantOverrides};
 pub use roles::Roles;
 pub use serve::{Listening, serve, stop_signal};

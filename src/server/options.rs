@@ -16,6 +16,10 @@ use crate::roles::Roles;
 use crate::status::ShownSetting;
 use crate::telemetry::own_spans::TracingOptions;
 
+/// Threads of a runtime that wait for files: reading the metadata of many blocks at once would start as
+/// many, and each leaves memory behind that is cut up a little differently.
+pub const FILE_THREADS: usize = 8;
+
 /// Bytes kept of answers of metrics queries unless told otherwise.
 pub const ANSWER_CACHE_BYTES: usize = 32 << 20;
 

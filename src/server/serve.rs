@@ -29,7 +29,7 @@ use crate::handler::{Answers, Context};
 use crate::health;
 use crate::ingest::{self, Counting, Protocol};
 use crate::live::Live;
-use crate::options::{ServeOptions, Tenancy};
+use crate::options::{FILE_THREADS, ServeOptions, Tenancy};
 use crate::overrides::Overrides;
 use crate::queue::{Bounds, Queue};
 use crate::task::AbortOnDrop;
@@ -89,6 +89,7 @@ pub async fn serve(
     }
     let compute = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.query.threads.max(1))
+        .max_blocking_threads(FILE_THREADS)
         .thread_name("query")
         .enable_all()
         .build()

@@ -39,6 +39,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
     let url = settings::source(&args.source)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
+        .max_blocking_threads(traceql_server::FILE_THREADS)
         .thread_name("traceql-io")
         .enable_all()
         .build()
