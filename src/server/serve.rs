@@ -27,7 +27,7 @@ use crate::form;
 use crate::generator::{self, Generator, GeneratorOptions, Tee};
 use crate::handler::{Answers, Context};
 use crate::health;
-use crate::ingest::{self, Counting, Protocol};
+use crate::ingest::{self, Protocol};
 use crate::live::Live;
 use crate::options::{ServeOptions, Tenancy};
 use crate::overrides::Overrides;
@@ -148,7 +148,9 @@ pub async fn serve(
             waiting_of_tenant: options.limits.queued_queries,
         }),
         telemetry: Arc::new(
-            Telemetry::new(options.request_log, (options.clock)()).traced_by(tracer),
+            Telemetry::new(options.request_log, (options.clock)())
+                .traced_by(tracer)
+                .receiving(live.as_ref().map(|live| live.received())),
         ),
         compaction,
         leaving: left,
@@ -166,7 +168,6 @@ pub async fn serve(
             warned: Mutex::default(),
         }),
     });
-    let received = Arc::clone(&server.telemetry.received);
     let _reader = server.context.options.overrides.clone().map(|options| {
         let generator = generator.clone();
         let clock = server.context.options.clock;
@@ -214,8 +215,7 @@ pub async fn serve(
             ..ingest::Limits::default()
         };
         for (listener, protocol) in receivers {
-            let counting = Counting::new(Arc::clone(live), Arc::clone(&received));
-            let (sink, stop) = (Arc::new(counting), is_stopped(stopped.clone()));
+            let (sink, stop) = (Arc::clone(live), is_stopped(stopped.clone()));
             let router = match generator.clone() {
                 Some(generator) => {
                     ingest::router(protocol, Arc::new(Tee::new(sink, generator)), limits)
