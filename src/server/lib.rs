@@ -34,7 +34,7 @@ pub use connections::Patience;
 pub use error::{Error, Result};
 pub use live::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 pub use options::{ANSWER_CACHE_BYTES, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy};
-pub use overrides::{OverridesOptions, OverridesTable, TenantOverrides};
+pub use overrides::{OverridesOptions, OverridesTable, OwnSetting, TenantOverrides};
 pub use roles::Roles;
 pub use serve::{Listening, serve, stop_signal};
 pub use status::{ShownSetting, settings_as_yaml};

@@ -330,7 +330,8 @@ impl Given {
             let value =
                 own.map(|value| value.yaml()).or_else(|| computed.map(|(_, v, _)| v.clone()));
             let value = value.or_else(|| default.clone());
-            Some(ShownSetting { path: setting.path, value, default })
+            let of_tenants = setting.tenant.map(|(own, _)| own);
+            Some(ShownSetting { path: setting.path, of_tenants, value, default })
         };
         settings().filter_map(shown).collect()
     }
