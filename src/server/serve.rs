@@ -125,7 +125,7 @@ pub async fn serve(
     let (leaving, left) = watch::channel(false);
     let (compaction, compacting) = match &options.compact {
         Some(compact) => {
-            let compaction = Arc::<Compaction>::default();
+            let compaction = Arc::new(Compaction::traced_by(tracer.clone()));
             let (bucket, stop) = (options.source.clone(), stopped.clone());
             let compute = compute.handle();
             let running =

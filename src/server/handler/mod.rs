@@ -139,8 +139,8 @@ impl Context {
         let begun = Instant::now();
         let outcome = work.await;
         if let Some(planned) = asked.progress().and_then(|progress| progress.planned.get()) {
-            span.part("plan", begun, *planned);
-            span.part("scan", *planned, Instant::now());
+            drop(span.part("plan", begun, *planned));
+            drop(span.part("scan", *planned, Instant::now()));
         }
         match &outcome {
             Ok(outcome) => span.cost(&outcome.stats),
