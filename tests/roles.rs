@@ -166,7 +166,10 @@ fn a_server_that_is_told_to_stop_says_so_before_it_stops() {
 #[test]
 fn roles_that_say_nothing_are_refused() {
     for (arguments, expected) in [
-        (&["--roles", "ingest"][..], "the role ingest has no address to take traces in"),
+        (
+            &["--roles", "ingest"][..],
+            "the role ingest has no address to take traces in, but --roles names it",
+        ),
         (&["--roles", "query", "--compact"], "--compact, but the roles are query"),
         (&["--roles", "querry"], "similar value exists: 'query'"),
         (&["--compact", "--source", "sample:"], "the built-in sample cannot be written to"),

@@ -58,6 +58,8 @@ fn mistakes_in_a_file_are_drawn() {
         "compactor:\n  compaction:\n    block_retention: 48h\n",
         "storage:\n  trace:\n    s3:\n      bucket: traces\n",
         "roles: [ingest, querier]\n",
+        "storage: {trace: {source: 'sample:'}}\nmultitenancy_enabled: true\ntenant: acme\n",
+        "storage: {trace: {source: 'sample:'}}\nroles: [ingest]\n",
         "memberlist:\n  join_members: [tempo]\nserver:\n  log_level: info\nstorage: {trace: {source: 'sample:'}}\n",
     ] {
         fs::write(&path, content).expect("written");
