@@ -74,6 +74,11 @@ fn write(bucket: &Path, traces: &[Trace]) {
     std::fs::remove_file(file).expect("it was written");
 }
 
+/// The folder of that bucket.
+pub(crate) fn bucket() -> &'static Path {
+    BUCKET.path()
+}
+
 fn disk() -> Asked {
     RUNTIME.block_on(Asked::folder(BUCKET.path(), TENANT))
 }

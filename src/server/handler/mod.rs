@@ -30,7 +30,7 @@ use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
 use crate::telemetry::own_spans::Parent;
 pub(crate) use answers::Answers;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{News, Watch};
 
 /// What handlers share.
 #[derive(Debug)]
