@@ -56,7 +56,7 @@ pub(crate) struct Exporter {
     /// Whether it was said that nothing can be sent, and nothing has been since.
     is_failing: bool,
     /// A batch that is being sent, and how many spans it has.
-    under_way: Option<(Bytes, u64)>,
+    pub(super) under_way: Option<(Bytes, u64)>,
 }
 
 impl Exporter {
@@ -113,7 +113,7 @@ impl Exporter {
     }
 
     /// The next spans to be sent; `None` if none wait.
-    fn batch(&self, shared: &Shared) -> Option<(Bytes, u64)> {
+    pub(super) fn batch(&self, shared: &Shared) -> Option<(Bytes, u64)> {
         let spans: Vec<(TraceId, Span)> = {
             let mut waiting = shared.waiting.lock();
             let n = waiting.spans.len().min(BATCH);
