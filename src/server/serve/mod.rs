@@ -41,7 +41,8 @@ pub async fn serve(
     let listeners = Listeners::bind(&options).await?;
     let phases = Phases::new();
     let stopped = phases.stopped();
-    let (compaction, compacting) = parts.compact(&options, stopped.clone(), &compute.handle())?;
+    let compaction = parts.compact(&options, stopped.clone(), &compute.handle())?;
+    let (compaction, compacting) = compaction.unzip();
     on_listening(listeners.at);
 
     let server = parts.server(options, compaction, &phases, compute.handle());

@@ -73,13 +73,13 @@ impl Parts {
         options: &ServeOptions,
         stopped: watch::Receiver<bool>,
         compute: &Handle,
-    ) -> Result<(Option<Arc<Compaction>>, Option<AbortOnDrop<()>>)> {
-        let Some(compact) = &options.compact else { return Ok((None, None)) };
+    ) -> Result<Option<(Arc<Compaction>, AbortOnDrop<()>)>> {
+        let Some(compact) = &options.compact else { return Ok(None) };
         let compaction = Arc::new(Compaction::traced_by(self.tracer.clone()));
         let bucket = options.source.clone();
         let running =
             compaction.start(bucket, options, compact, &self.overrides, stopped, compute)?;
-        Ok((Some(compaction), Some(AbortOnDrop(running))))
+        Ok(Some((compaction, AbortOnDrop(running))))
     }
 
     /// Puts together what every connection shares.

@@ -97,10 +97,8 @@ impl Exporter {
     pub(super) async fn send_all(&mut self, shared: &Shared, attempts: u32) {
         loop {
             // What was being sent when the server was told to stop is sent once more.
-            let (body, n_spans) = match self.under_way.clone().or_else(|| self.batch(shared)) {
-                Some(batch) => batch,
-                None => return,
-            };
+            let next = self.under_way.clone().or_else(|| self.batch(shared));
+            let Some((body, n_spans)) = next else { return };
             self.under_way = Some((body.clone(), n_spans));
             let is_sent = self.send(body, attempts).await;
             self.under_way = None;
