@@ -324,7 +324,7 @@ fn samples_of_a_range_are_told_once_and_when_they_are_final() {
         "{ } | count_over_time() by (resource.service.name)",
         "{ status = error } | rate()",
         "{ } | quantile_over_time(duration, .5, .9) by (kind) > 0",
-        "{ } | avg_over_time(duration) by (name) * 2",
+        "({ } | avg_over_time(duration) by (name)) * 2",
     ] {
         let (told, last): (Vec<QueryRangeResponse>, _) =
             told_on_the_way("MetricsQueryRange", query, 60, |m: &QueryRangeResponse| {

@@ -296,3 +296,43 @@ fn intervals(axis: TimeAxis, first: u64, last: u64) -> Range<usize> {
     let end = axis.interval_of(last).map_or(axis.n_intervals, |last| last + 1);
     first..end.max(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use traceql_language::Dialect;
+
+    use super::super::query;
+    use super::*;
+
+    #[test]
+    fn times_lie_in_the_intervals_that_they_touch() {
+        let axis = TimeAxis { start_unix_nanos: 100, step_nanos: 10, n_intervals: 3 };
+        for ((first, last), expected) in [
+            ((0, 100), 0..0),
+            ((101, 110), 0..1),
+            ((110, 111), 0..2),
+            ((125, 200), 2..3),
+            ((131, 200), 0..0),
+            ((0, u64::MAX), 0..3),
+        ] {
+            assert_eq!(intervals(axis, first, last), expected, "{first} to {last}");
+        }
+    }
+
+    #[test]
+    fn samples_that_depend_on_others_are_not_told() {
+        for (text, expected) in [
+            ("{ } | rate() by (name)", true),
+            ("{ } | quantile_over_time(duration, .9) > 0.5", true),
+            ("2 * ({ } | sum_over_time(duration))", true),
+            ("{ } | rate() by (name) | topk(3)", false),
+            ("({ } | rate() by (name) | bottomk(3)) * 2", false),
+            ("({ } | rate()) / ({ status = error } | rate())", false),
+            ("({ } | rate()) - ({ } | rate())", false),
+            ("{ } | compare({ status = error })", false),
+        ] {
+            let query = traceql_language::compile(text, Dialect::Default).unwrap();
+            assert_eq!(is_tellable(&query, &query::observed(&query)), expected, "{text}");
+        }
+    }
+}
