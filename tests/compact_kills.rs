@@ -139,7 +139,7 @@ async fn a_compactor_that_is_killed_at_any_request_is_followed_by_another() {
     for query in &QUERIES[..3] {
         expected.push(answer(inputs.path(), query, &everything()).await);
     }
-    let every = if kills().is_some() { 1 } else { 6 };
+    let every = if kills().is_some() { 1 } else { 9 };
     let (n_tried, next, is_over) =
         (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let trial = async |n: usize, fault: Fault| {

@@ -258,6 +258,19 @@ fn wrong_spans_and_too_many_are_told() {
         "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "5s",
     }]);
     assert_eq!(body["details"], hint);
+
+    // Each is counted once, under the name that alerts on a Tempo ask for.
+    for (reason, n) in [
+        ("invalid_span_id", 1.0),
+        ("live_traces_exceeded", 1.0),
+        ("rate_limited", 1.0),
+        ("trace_too_large", 0.0),
+    ] {
+        let name = format!("tempo_discarded_spans_total{{reason=\"{reason}\"}}");
+        assert_eq!(ingesting.sample(&name), n, "{name}");
+    }
+    let invalid = "traceql_received_requests_total{protocol=\"otlp_http\",result=\"invalid\"}";
+    assert_eq!(ingesting.sample(invalid), 2.0);
 }
 
 #[test]

@@ -18,7 +18,8 @@ use crate::support::files::Files;
 use crate::support::{golden, stored};
 
 const TENANT: &str = "shop";
-const N_BLOCKS: usize = 20;
+/// More than a plan opens, so that some are opened when their turn comes.
+const N_BLOCKS: usize = 12;
 
 /// Every order, and what pruning makes of blocks: all match, some, none.
 const QUERIES: [&str; 6] = [
@@ -71,6 +72,11 @@ fn write(bucket: &Path, traces: &[Trace]) {
     let output = run(&[&arguments[..], &["--tenant-index"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     std::fs::remove_file(file).expect("it was written");
+}
+
+/// The folder of that bucket.
+pub(crate) fn bucket() -> &'static Path {
+    BUCKET.path()
 }
 
 fn disk() -> Asked {

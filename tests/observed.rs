@@ -187,6 +187,7 @@ fn pages_say_what_the_server_is() {
     let defaults = page("/status/config?mode=defaults");
     assert!(defaults.contains("    max_result_limit: 0\n"), "{defaults}");
     assert_eq!(server.ask("GET", "/status/config?mode=x", &[]).status, 400);
+    assert_eq!(page("/status/usage-stats"), "usage-stats is not enabled\n");
     let all = page("/status");
     assert!([endpoints, config].iter().all(|part| all.contains(part.as_str())));
 }

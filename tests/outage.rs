@@ -227,7 +227,8 @@ fn senders_wait_while_the_store_is_away_and_memory_is_used_up() {
     assert!(told.contains("bytes of spans wait to be flushed"), "{told}");
     let held = ingesting.sample("traceql_live_bytes");
     assert!(held > 190_000.0 && held <= ingesting.sample("traceql_live_bytes_limit"), "{held}");
-    assert!(ingesting.sample("traceql_ingest_refused_requests_total{reason=\"full\"}") >= 20.0);
+    let refused = "traceql_received_requests_total{protocol=\"otlp_http\",result=\"full\"}";
+    assert!(ingesting.sample(refused) >= 20.0);
     // Neither a restart in the middle of it nor a second one makes more of them.
     ingesting.server.kill();
     drop(ingesting);

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use crate::support::golden;
 use crate::support::http::{RANGE, Server, encoded};
-use crate::support::ingesting::Folders;
+use crate::support::ingesting::{Folders, request};
+use crate::support::waiting::wait_until;
 
 const PARENT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -90,6 +91,42 @@ fn one_server_is_asked_for_the_traces_of_another() {
              && span.rpc.grpc.status_code = 0 }"#,
     );
     assert_eq!(grpc.len(), 1);
+}
+
+#[test]
+fn compaction_is_traced_by_cycle_and_job() {
+    let receiving_folders = Folders::new();
+    let receiving = receiving_folders.start(&["--multitenant"]);
+    let url = format!("http://{}", receiving.http());
+    let folders = Folders::new();
+    let mut traced = folders.start(&[
+        "--trace-to",
+        &url,
+        "--trace-header",
+        "X-Scope-OrgID: own",
+        "--compact",
+        "--compact-interval",
+        "50ms",
+    ]);
+    for n in 0..2 {
+        assert_eq!(traced.send(None, &request(&[(n, n)])).expect("an answer").0, 200);
+        assert_eq!(traced.flush().status, 200);
+    }
+    let replaced = "traceql_compactions_total{result=\"replaced\"}";
+    wait_until("two blocks are one", || traced.sample(replaced) >= 1.0);
+    assert!(traced.server.terminate().success());
+    let server = &receiving.server;
+    assert_eq!(found(server, "{ name = \"flush\" }").len(), 2);
+    let jobs = found(
+        server,
+        r#"{ name = "compaction cycle" && span.traceql.compaction.jobs = 1 }
+           > { name = "compaction" && span.traceql.compaction.outcome = "replaced"
+               && span.traceql.compaction.input.blocks = 2 && span.traceql.block.spans = 2
+               && span.traceql.block.bytes > 0 && status != error }"#,
+    );
+    assert_eq!(jobs.len(), 1, "{jobs:#?}");
+    // Cycles with nothing to do are not worth a span.
+    assert_eq!(found(server, "{ name = \"compaction cycle\" }").len(), 1);
 }
 
 #[test]

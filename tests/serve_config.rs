@@ -58,6 +58,8 @@ fn mistakes_in_a_file_are_drawn() {
         "compactor:\n  compaction:\n    block_retention: 48h\n",
         "storage:\n  trace:\n    s3:\n      bucket: traces\n",
         "roles: [ingest, querier]\n",
+        "storage: {trace: {source: 'sample:'}}\nmultitenancy_enabled: true\ntenant: acme\n",
+        "storage: {trace: {source: 'sample:'}}\nroles: [ingest]\n",
         "memberlist:\n  join_members: [tempo]\nserver:\n  log_level: info\nstorage: {trace: {source: 'sample:'}}\n",
     ] {
         fs::write(&path, content).expect("written");
@@ -270,6 +272,78 @@ fn overrides_hold_for_their_tenants_and_change_while_the_server_runs() {
     assert!(said.contains("has no setting `rate_limit_byte`"), "{said}");
     assert!(said.contains("did you mean `rate_limit_bytes`?"), "{said}");
     assert!(said.contains("overrides: read anew, and in force"), "{said}");
+}
+
+#[test]
+fn what_holds_for_tenants_is_shown_to_them_and_to_the_operator() {
+    let folders = Folders::new();
+    let overrides = Written::new(
+        "overrides:
+  '*': {read: {max_search_duration: 3h}}
+  small: {ingestion: {rate_limit_bytes: 1000}, metrics_generator: {processors: [span-metrics]}}
+  same: {ingestion: {rate_limit_bytes: 30MB}}
+",
+    );
+    let path = overrides.path();
+    let ingesting =
+        folders.start(&["--multitenant", "--overrides", text(&path), "--overrides-period", "20ms"]);
+    let server = &ingesting.server;
+    let page = |target: &str, tenant: &str| {
+        let answer = server.ask("GET", target, &[("X-Scope-OrgID", tenant)]);
+        assert_eq!(answer.status, 200, "{target} {}", answer.text());
+        answer
+    };
+    let small = "  \"small\":\n    ingestion:\n      rate_limit_bytes: 1000\n    \
+                 metrics_generator:\n      processors: [\"span-metrics\"]\n";
+    let all = page("/status/runtime_config", "").text();
+    let (defaults, own) = all.split_once("overrides:\n").expect("both");
+    assert!(defaults.starts_with("defaults:\n  compaction:\n"), "{defaults}");
+    assert!(defaults.contains("\n  ingestion:\n    burst_size_bytes: 30000000\n"), "{defaults}");
+    assert!(own.contains("  \"*\":\n    read:\n      max_search_duration: 3h0m0s\n"), "{own}");
+    assert!(own.contains(small) && own.contains("\"same\""), "{own}");
+    let diff = page("/status/runtime_config?mode=diff", "").text();
+    assert!(diff.starts_with("overrides:\n") && diff.contains(small), "{diff}");
+    assert!(!diff.contains("\"same\""), "what is as for all is no difference: {diff}");
+    assert_eq!(server.get("/status/runtime_config?mode=defaults").status, 400);
+    // A tenant sees itself, or what holds for those that are not named.
+    let theirs = page("/status/runtime_config?mode=diff", "small").text();
+    assert_eq!(theirs, format!("overrides:\n{small}"));
+    let theirs = page("/status/runtime_config?mode=diff", "other").text();
+    assert!(theirs.contains("\"*\"") && !theirs.contains("small"), "{theirs}");
+
+    let list = page("/status/overrides", "");
+    assert_eq!(list.headers["content-type"], "text/html; charset=utf-8");
+    let list = list.text();
+    assert!(list.contains("<a href=\"overrides/small\">small</a></td><td>2</td>"), "{list}");
+    assert!(!page("/status/overrides", "same").text().contains("small"));
+    let one = page("/status/overrides/small", "small").text();
+    assert!(one.contains("Source: <strong>small</strong>"), "{one}");
+    assert_eq!(one.matches("rate_limit_bytes: 1000\n").count(), 2, "said and in force: {one}");
+    assert!(one.contains("burst_size_bytes: 30000000\n"), "{one}");
+    let other = page("/status/overrides/other", "").text();
+    assert!(other.contains("Source: <strong>*</strong>"), "{other}");
+    for (target, status) in [("/status/overrides/small", 404), ("/status/overrides/a%2Fb", 400)] {
+        let answer = server.ask("GET", target, &[("X-Scope-OrgID", "same")]);
+        assert_eq!(answer.status, status, "{target} {}", answer.text());
+    }
+
+    // What is shown is a file that says the same.
+    overrides.write(&format!("overrides:\n{own}"));
+    let reads = || server.sample("traceql_overrides_reads_total");
+    let before = reads();
+    wait_until("it was read anew", || reads() >= before + 2.0);
+    assert_eq!(page("/status/runtime_config", "").text(), all);
+    assert!(server.sample("traceql_overrides_read_errors_total") < 1.0);
+    drop(ingesting);
+
+    // A server of one tenant has no others.
+    let shop = golden::testdata("blocks/shop/shop5");
+    let server = Server::start_with(&["--source", text(&shop)]);
+    let all = server.get("/status/runtime_config").text();
+    assert!(all.starts_with("defaults:\n") && all.ends_with("overrides:\n"), "{all}");
+    assert_eq!(server.get("/status/overrides/shop3").status, 404);
+    let one = server.get("/status/overrides/shop5").text();
+    assert!(one.contains("Source: <strong>what holds for all</strong>"), "{one}");
 }
 
 #[test]

@@ -286,6 +286,104 @@ fn what_is_found_is_told_on_the_way() {
     }
 }
 
+/// Runs a metrics query over many blocks, of which so many requests pass at first, until something of
+/// its series is told before the end.
+fn told_on_the_way<M: Message + Default>(
+    method: &str,
+    query: &str,
+    step: u64,
+    has_series: impl Fn(&M) -> bool,
+) -> (Vec<M>, M) {
+    let files = Files::serve(crate::many_blocks::bucket().to_owned());
+    let path = format!("/tempopb.StreamingQuerier/{method}");
+    let message = framed(&metrics(query, step).encode_to_vec());
+    let decode = |message: &bytes::Bytes| M::decode(message.clone()).expect("protobuf");
+    // Lists and footers come first; nothing is known of answers of an earlier server.
+    for passes in (60..).step_by(15) {
+        let server = Server::start_with(&["--source", &format!("{}/shop", files.url)]);
+        let client = Client::connect(&server.address);
+        files.let_pass(Some(passes));
+        let call = client.start(&path, &[], &message);
+        std::thread::sleep(Duration::from_millis(700));
+        files.let_pass(None);
+        let answered = call.finish();
+        let last = answered.last();
+        let (_, told) = answered.messages.split_last().expect("an answer");
+        let told: Vec<M> = told.iter().map(|(_, message)| decode(message)).collect();
+        if told.iter().any(&has_series) {
+            return (told, last);
+        }
+        assert!(passes < 1_000, "{query}: nothing was told before the end");
+    }
+    unreachable!("passes have no end")
+}
+
+#[test]
+fn samples_of_a_range_are_told_once_and_when_they_are_final() {
+    for query in [
+        "{ } | count_over_time() by (resource.service.name)",
+        "{ status = error } | rate()",
+        "{ } | quantile_over_time(duration, .5, .9) by (kind) > 0",
+        "({ } | avg_over_time(duration) by (name)) * 2",
+    ] {
+        let (told, last): (Vec<QueryRangeResponse>, _) =
+            told_on_the_way("MetricsQueryRange", query, 60, |m: &QueryRangeResponse| {
+                !m.series.is_empty()
+            });
+        let samples = |message: &QueryRangeResponse| -> Vec<(String, i64, u64)> {
+            let each = message.series.iter().flat_map(|series| {
+                let labels = format!("{:?}", series.labels);
+                series
+                    .samples
+                    .iter()
+                    .map(move |s| (labels.clone(), s.timestamp_ms, s.value.to_bits()))
+            });
+            each.collect()
+        };
+        let whole: BTreeSet<_> = samples(&last).into_iter().collect();
+        let mut seen = BTreeSet::new();
+        for sample in told.iter().flat_map(samples) {
+            assert!(whole.contains(&sample), "{query}: {sample:?} is final");
+            assert!(seen.insert(sample), "{query}: told once");
+        }
+        assert!(seen.len() < whole.len(), "{query}: {} of {}", seen.len(), whole.len());
+        for message in &told {
+            let metrics = message.metrics.expect("in every message");
+            assert!(metrics.completed_jobs < metrics.total_jobs, "{query}: {metrics:?}");
+            assert!(message.series.iter().all(|series| series.exemplars.is_empty()), "{query}");
+        }
+        let metrics = last.metrics.expect("in every message");
+        assert_eq!(metrics.completed_jobs, metrics.total_jobs, "{query}");
+    }
+}
+
+#[test]
+fn the_value_so_far_of_an_instant_query_is_told() {
+    let query = "{ } | count_over_time() by (resource.service.name)";
+    let (told, last): (Vec<QueryInstantResponse>, _) =
+        told_on_the_way("MetricsQueryInstant", query, 0, |m: &QueryInstantResponse| {
+            !m.series.is_empty()
+        });
+    let sum = |message: &QueryInstantResponse| message.series.iter().map(|s| s.value).sum::<f64>();
+    let mut sums: Vec<f64> = told.iter().map(sum).collect();
+    sums.push(sum(&last));
+    assert!(sums.is_sorted() && sums[0] < sum(&last), "{sums:?}");
+    let metrics = told[0].metrics.expect("in every message");
+    assert!(metrics.completed_jobs < metrics.total_jobs, "{metrics:?}");
+}
+
+#[test]
+fn what_depends_on_all_series_is_told_at_the_end() {
+    for query in
+        ["{ } | rate() by (name) | topk(2)", "({ } | rate()) / ({ status = error } | rate())"]
+    {
+        let (told, last): (Vec<QueryRangeResponse>, _) =
+            told_on_the_way("MetricsQueryRange", query, 60, |_: &QueryRangeResponse| true);
+        assert!(told.iter().all(|message| message.series.is_empty()), "{query}");
+        assert!(!last.series.is_empty(), "{query}");
+    }
+}
+
 #[test]
 fn a_cancelled_stream_ends_its_query() {
     let files = Files::serve(golden::testdata("blocks/shop"));

@@ -63,8 +63,10 @@ impl RoleArgs {
             compact: has(Role::Compact),
         };
         if roles.ingest && !takes_traces {
-            return Err(Error::usage("the role ingest has no address to take traces in")
-                .hint("with --otlp-grpc 127.0.0.1:4317 or --otlp-http 127.0.0.1:4318"));
+            return Err(Error::usage(
+                "the role ingest has no address to take traces in, but --roles names it",
+            )
+            .hint("with --otlp-grpc 127.0.0.1:4317 or --otlp-http 127.0.0.1:4318"));
         }
         if self.compact && !roles.compact {
             return Err(Error::usage(format!("--compact, but the roles are {roles}"))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use traceql_blocks::read::open::IoStats;
 use traceql_language::TypedQuery;
 
+use crate::metrics::Partials;
 use crate::outcome::Progress;
 use crate::search::Cursor;
 
@@ -53,6 +54,8 @@ pub struct QueryOptions {
     pub now_unix_nanos: Option<i64>,
     /// Counters that the query moves while it runs, for whoever waits for it.
     pub progress: Option<Arc<Progress>>,
+    /// Where a metrics query shows what it has found while it runs.
+    pub partials: Option<Arc<Partials>>,
     /// Counters of all queries that are given the same ones, moved by each while it runs.
     pub io_total: Option<Arc<IoStats>>,
 }
@@ -73,6 +76,7 @@ impl Default for QueryOptions {
             library_reader: false,
             now_unix_nanos: None,
             progress: None,
+            partials: None,
             io_total: None,
         }
     }

@@ -18,6 +18,7 @@ use traceql_blocks::read::digest::trace_ids;
 use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext, SharedPages};
 
 use crate::error::{Error, Result};
+use crate::metrics::Partials;
 use crate::options::QueryOptions;
 use crate::outcome::{Progress, QueryStats};
 
@@ -113,6 +114,8 @@ pub(crate) struct QueryRun {
     pub(crate) inspected_spans: AtomicU64,
     pub(crate) units_done: AtomicU64,
     pub(crate) progress: Option<Arc<Progress>>,
+    /// Where a metrics query shows what it has found.
+    pub(crate) partials: Option<Arc<Partials>>,
     pub(crate) memory_limit_bytes: usize,
     /// Values were too many to keep: exact quantiles are sketched.
     pub(crate) sketched: AtomicBool,
@@ -126,6 +129,7 @@ impl QueryRun {
         Arc::new(Self {
             io: Arc::new(io),
             progress: options.progress.clone(),
+            partials: options.partials.clone(),
             memory_limit_bytes: options.memory_bytes,
             ..Self::default()
         })

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::options::{ServeOptions, Tenancy};
 use crate::overrides::Overrides;
 use crate::telemetry::exposition::{Kind, Page};
+use crate::telemetry::own_spans::Tracer;
 
 /// Bytes of dictionaries kept while blocks are read: each is read once.
 const CACHE_BYTES: usize = 16 << 20;
@@ -42,6 +43,7 @@ pub struct CompactOptions {
 #[derive(Debug, Default)]
 pub(crate) struct Compaction {
     counts: Mutex<Counts>,
+    tracer: Tracer,
     /// What was said of a tenant's last cycle, or of the list of tenants: it is not said again.
     said: Mutex<BTreeMap<Option<TenantId>, Vec<String>>>,
 }
@@ -71,6 +73,11 @@ pub(crate) struct Counts {
 }
 
 impl Compaction {
+    /// Nothing done yet; what will be is traced.
+    pub(crate) fn traced_by(tracer: Tracer) -> Self {
+        Self { tracer, ..Self::default() }
+    }
+
     /// Begins on the threads of `compute`, reading and writing stores on those of the caller. It ends
     /// when `stop` becomes true, and has given its leases back then.
     pub(crate) fn start(
@@ -109,7 +116,12 @@ impl Compaction {
                 .run_until_stopped(tenants.as_deref(), interval, |tenant, report| {
                     let now = clock();
                     let errors = match report {
-                        Ok(report) => counting.count(&report, now),
+                        Ok(report) => {
+                            if let Some(tenant) = tenant {
+                                counting.tracer.compacted(tenant, &report);
+                            }
+                            counting.count(&report, now)
+                        }
                         Err(error) => {
                             counting.counts.lock().errors += 1;
                             vec![error.to_string()]

@@ -26,8 +26,9 @@ use crate::options::Tenancy;
 use crate::queue::{Queue, Turn};
 use crate::reply::{self, Failure, Form, Reply};
 use crate::request::parameters::decode_path;
-use crate::request::{Parameters, tenants};
+use crate::request::{BadRequest, Parameters, tenants};
 use crate::route::{self, Endpoint, Page, Query};
+use crate::status::overrides::Audience;
 use crate::status::{self, API_VERSION, Service, Shown};
 use crate::stream;
 use crate::task::AbortOnDrop;
@@ -153,6 +154,10 @@ impl Server {
             Some((Endpoint::Flush, _)) => self.flush().await,
             Some((Endpoint::Metrics, _)) => self.metrics(),
             Some((Endpoint::Status(page), _)) => self.status(page, uri.query()),
+            Some((Endpoint::Overrides(page), argument)) => {
+                let shown = self.overrides(page, argument, uri.query(), headers);
+                shown.unwrap_or_else(Reply::from)
+            }
             Some((Endpoint::Stream | Endpoint::Health, _)) => {
                 Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this path is for gRPC\n")
             }
@@ -245,6 +250,48 @@ impl Server {
             }
             None => Reply::text(StatusCode::BAD_REQUEST, "mode is diff or defaults\n"),
         }
+    }
+
+    /// What holds for single tenants. A request that names tenants, and a server of one tenant, show
+    /// those alone.
+    fn overrides(
+        &self,
+        page: route::Overrides,
+        argument: &str,
+        parameters: Option<&str>,
+        headers: &HeaderMap,
+    ) -> reply::Result<Reply> {
+        let options = &self.context.options;
+        let table = self.context.overrides.table();
+        let audience = match &options.tenancy {
+            Tenancy::One(tenant) => Audience::Tenants(vec![tenant.clone()]),
+            Tenancy::Header => match tenants::of(headers)? {
+                Some(tenants) => Audience::Tenants(tenants),
+                None => Audience::Operator,
+            },
+        };
+        Ok(match page {
+            route::Overrides::RuntimeConfig => {
+                let parameters = Parameters::parse(parameters.unwrap_or_default());
+                let is_diff = match parameters.get("mode") {
+                    None => false,
+                    Some("diff") => true,
+                    Some(_) => return Err(BadRequest::new("mode is diff\n").into()),
+                };
+                let text = status::overrides::runtime_config(options, &table, &audience, is_diff);
+                Reply::text(StatusCode::OK, text)
+            }
+            route::Overrides::Tenants => Reply::html(status::overrides::tenants(&table, &audience)),
+            route::Overrides::Tenant => {
+                let name = decode_path(argument)?;
+                let tenant = status::overrides::of_path(&name).map_err(BadRequest::new)?;
+                if tenant.as_ref().is_some_and(|tenant| !audience.sees(tenant)) {
+                    let text = format!("this is not shown to others than tenant {name}\n");
+                    return Err(Failure::new(StatusCode::NOT_FOUND, text));
+                }
+                Reply::html(status::overrides::tenant(options, &table, tenant.as_ref()))
+            }
+        })
     }
 
     /// What runs here, in which state, and what there is to say of it.

@@ -36,7 +36,7 @@ pub use live::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, 
 pub use options::{
     ANSWER_CACHE_BYTES, FILE_THREADS, Limits, MetricsLimits, RequestLog, ServeOptions, Tenancy,
 };
-pub use overrides::{OverridesOptions, OverridesTable, TenantOverrides};
+pub use overrides::{OverridesOptions, OverridesTable, OwnSetting, TenantOverrides};
 pub use roles::Roles;
 pub use serve::{Listening, serve, stop_signal};
 pub use status::{ShownSetting, settings_as_yaml};

@@ -40,6 +40,17 @@ pub struct TenantOverrides {
     pub compaction_disabled: Option<bool>,
     /// What is made of spans.
     pub metrics: Option<TenantMetrics>,
+    /// All of this as a file has it; those of a section stand together.
+    pub said: Vec<OwnSetting>,
+}
+
+/// A setting that a tenant has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnSetting {
+    /// Sections and name below the tenant, with dots between.
+    pub path: &'static str,
+    /// Its value as YAML on one line.
+    pub value: String,
 }
 
 /// What holds for whom.
@@ -84,6 +95,11 @@ impl Overrides {
     pub(crate) fn new(options: Option<&OverridesOptions>) -> Self {
         let table = options.map(|options| options.table.clone()).unwrap_or_default();
         Self { table: RwLock::new(table), ..Self::default() }
+    }
+
+    /// All that holds.
+    pub(crate) fn table(&self) -> OverridesTable {
+        self.table.read().clone()
     }
 
     /// What holds for a tenant.

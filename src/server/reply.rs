@@ -58,6 +58,10 @@ impl Reply {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.into().into_bytes() }
     }
 
+    pub(crate) fn html(body: String) -> Self {
+        Self { content_type: "text/html; charset=utf-8", ..Self::text(StatusCode::OK, body) }
+    }
+
     /// Compresses the body if that is `accepted` and pays, and makes the response. This is work: it
     /// belongs where queries run, not where connections are served.
     pub(crate) fn into_response(mut self, accepts_gzip: bool) -> Response<Body> {

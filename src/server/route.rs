@@ -14,6 +14,8 @@ pub(crate) enum Endpoint {
     Status(Page),
     /// The methods of the service that streams answers, by the rest of the path.
     Stream,
+    /// What holds for single tenants.
+    Overrides(Overrides),
     /// Whether the server is ready, as gRPC asks it.
     Health,
     /// Writes what was received into blocks.
@@ -46,6 +48,18 @@ pub(crate) enum Page {
     Services,
     Endpoints,
     Config,
+    UsageStats,
+}
+
+/// Pages that name tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overrides {
+    /// All of it, as YAML.
+    RuntimeConfig,
+    /// Who has any.
+    Tenants,
+    /// What one has, the argument.
+    Tenant,
 }
 
 /// Which paths a route takes.
@@ -64,7 +78,7 @@ use Endpoint::{BuildInfo, Echo, Flush, Health, Metrics, NotYet, Ready, Status, S
 use Pattern::{Below, Between, Exact, Segment};
 
 /// The first route that takes a path has it.
-const ROUTES: [(Pattern, Endpoint); 35] = [
+const ROUTES: [(Pattern, Endpoint); 39] = [
     (Exact("/api/echo"), Echo),
     (Exact("/ready"), Ready),
     (Exact("/api/status/buildinfo"), BuildInfo),
@@ -95,6 +109,10 @@ const ROUTES: [(Pattern, Endpoint); 35] = [
     (Exact("/status/services"), Status(Page::Services)),
     (Exact("/status/endpoints"), Status(Page::Endpoints)),
     (Exact("/status/config"), Status(Page::Config)),
+    (Exact("/status/usage-stats"), Status(Page::UsageStats)),
+    (Exact("/status/runtime_config"), Endpoint::Overrides(Overrides::RuntimeConfig)),
+    (Exact("/status/overrides"), Endpoint::Overrides(Overrides::Tenants)),
+    (Segment("/status/overrides/"), Endpoint::Overrides(Overrides::Tenant)),
     (Below("/status/"), NotYet("this status page")),
     (Exact("/memberlist"), NotYet("pages of a cluster")),
     (Exact("/partition-ring"), NotYet("pages of a cluster")),

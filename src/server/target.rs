@@ -77,7 +77,7 @@ impl Target {
         let response = post
             .send()
             .await
-            .map_err(|error| PostError::Unanswered(with_causes(&error.without_url())))?;
+            .map_err(|error| PostError::Unanswered(explained(&error.without_url())))?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
@@ -91,7 +91,19 @@ impl Target {
     }
 }
 
-/// An error and what it came from.
+/// An error and what it came from. What to do about certificates the libraries do not say; their errors
+/// are of types that they keep to themselves.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = with_causes(error);
+    if text.contains("peer certificate") {
+        text.push_str(
+            "; trusted are the system's certificates, or instead of them those of the file that \
+             SSL_CERT_FILE names",
+        );
+    }
+    text
+}
+
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

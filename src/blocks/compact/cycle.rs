@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use uuid::Uuid;
@@ -111,6 +111,8 @@ impl TenantPlan {
 /// What was done for a tenant.
 #[derive(Debug)]
 pub struct TenantReport {
+    /// When the cycle began.
+    pub began: Instant,
     /// What there was to do.
     pub plan: TenantPlan,
     /// Another compactor is at it, so that nothing was done; until then, unix nanoseconds, as far as
@@ -137,6 +139,10 @@ pub struct JobReport {
     pub job: CompactionJob,
     /// What came of it.
     pub outcome: JobOutcome,
+    /// When it began.
+    pub began: Instant,
+    /// When it was over.
+    pub ended: Instant,
 }
 
 /// What came of a job.
@@ -282,12 +288,13 @@ impl Compactor {
     /// # Errors
     /// What keeps it from beginning. What goes wrong later is in the report.
     pub async fn run(&mut self, tenant: &TenantId) -> Result<TenantReport> {
+        let began = Instant::now();
         let place = self.place(tenant)?;
         let survey = self.survey(&place).await?;
         // Somebody who is gone may have left a note of what he was doing.
         let until = before(self.now(), LEASE);
         let has_note = survey.lease_written_unix_nanos.is_some_and(|at| at < until);
-        let mut report = TenantReport::of(self.plan_of(tenant, survey));
+        let mut report = TenantReport { began, ..TenantReport::of(self.plan_of(tenant, survey)) };
         if report.plan.is_empty() && !has_note {
             return Ok(report);
         }
@@ -484,10 +491,11 @@ impl Compactor {
                 surroundings: &self.surroundings,
                 lease: lease.as_deref_mut(),
             };
+            let began = Instant::now();
             let outcome = replace(&mut work, &job).await;
             let ends =
                 matches!(outcome, JobOutcome::Stopped | JobOutcome::Overtaken(Overtaken::Lease));
-            report.jobs.push(JobReport { job, outcome });
+            report.jobs.push(JobReport { job, outcome, began, ended: Instant::now() });
             if ends {
                 break;
             }
@@ -561,8 +569,11 @@ impl Compactor {
 }
 
 impl TenantReport {
-    fn of(plan: TenantPlan) -> Self {
+    /// A cycle that begins, with what there is to do.
+    #[must_use]
+    pub fn of(plan: TenantPlan) -> Self {
         Self {
+            began: Instant::now(),
             plan,
             held_until: None,
             jobs: Vec::new(),

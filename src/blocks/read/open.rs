@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::statistics::Statistics;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -298,6 +299,22 @@ impl OpenBlock {
         let statistics = self.chunk(row_group, leaf).statistics()?;
         let bound = |bytes: Option<&[u8]>| <[u8; 16]>::try_from(bytes?).ok();
         Some((bound(statistics.min_bytes_opt())?, bound(statistics.max_bytes_opt())?))
+    }
+
+    /// When the first trace of a row group starts and the last one ends, unix nanoseconds, if statistics
+    /// tell. A span that ends before it starts may start later.
+    #[must_use]
+    pub fn trace_times(&self, row_group: usize) -> Option<(u64, u64)> {
+        let bounds = |leaf: &str| {
+            let leaf = self.schema.leaf(leaf)?.index;
+            match self.chunk(row_group, leaf).statistics()? {
+                Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
+                _ => None,
+            }
+        };
+        let (start, _) = bounds("StartTimeUnixNano")?;
+        let (_, end) = bounds("EndTimeUnixNano")?;
+        Some((start.cast_unsigned(), end.cast_unsigned()))
     }
 
     /// Level and type facts of a leaf, for decoding its pages.

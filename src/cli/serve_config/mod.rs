@@ -9,6 +9,7 @@ mod expand;
 mod foreign;
 mod manual;
 mod overrides;
+mod places;
 mod read;
 mod setting;
 mod source;
@@ -34,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::role_args::Role;
 pub(crate) use manual::manual;
 pub(crate) use overrides::read_overrides;
+use places::Place;
 use read::{Scope, read};
 use setting::{Sets, Setting};
 use table::{OPTIONS, settings};
@@ -48,6 +50,7 @@ pub(crate) struct ServeFile {
     read: Vec<(&'static Setting, Value)>,
     /// Values of arguments.
     arguments: Vec<(&'static str, Vec<String>)>,
+    places: Vec<Place>,
     /// What was passed over, and why.
     pub(crate) warnings: Vec<String>,
 }
@@ -99,8 +102,9 @@ impl ServeFile {
             let id = if id == "listen" { "listen" } else { "grpc_listen" };
             arguments.push((id, vec![format!("{host}:{port}")]));
         }
+        let places = said.read.iter().map(|read| Place::of(file, read)).collect();
         let read = said.read.into_iter().map(|read| (read.setting, read.value)).collect();
-        Ok(Self { read, arguments, warnings: said.warnings })
+        Ok(Self { read, arguments, places, warnings: said.warnings })
     }
 
     /// Whether it says what the argument of this id is.
@@ -330,7 +334,8 @@ impl Given {
             let value =
                 own.map(|value| value.yaml()).or_else(|| computed.map(|(_, v, _)| v.clone()));
             let value = value.or_else(|| default.clone());
-            Some(ShownSetting { path: setting.path, value, default })
+            let of_tenants = setting.tenant.map(|(own, _)| own);
+            Some(ShownSetting { path: setting.path, of_tenants, value, default })
         };
         settings().filter_map(shown).collect()
     }

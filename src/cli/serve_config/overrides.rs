@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_server::generator::TenantMetrics;
-use traceql_server::{OverridesTable, TenantOverrides};
+use traceql_server::{OverridesTable, OwnSetting, TenantOverrides};
 
 use super::expand::expand;
 use super::read::{Scope, read};
@@ -83,5 +83,12 @@ fn tenant(
         }
     }
     overrides.metrics = has_own.then_some(own);
+    let own = said.read.iter().filter_map(|read| {
+        let (path, _) = read.setting.tenant?;
+        Some(OwnSetting { path, value: read.value.yaml() })
+    });
+    overrides.said = own.collect();
+    // So that those of a section stand together.
+    overrides.said.sort_by_key(|own| own.path);
     Ok((overrides, said.warnings))
 }

@@ -87,12 +87,16 @@ pub(crate) async fn plan(
     let mut selections = Vec::with_capacity(observed.len());
     let mut scans = Vec::with_capacity(observed.len());
     let whole = ScanSpec { by_start: true, ..scan(&selection, query, &options, false) };
+    let all = observed.clone();
     for (number, observed) in (0_u32..).zip(observed) {
         let mut spec = whole.clone();
         if observed.selects_nothing() {
             spec.units.clear();
         }
         stats.units_total += spec.units.len() as u64;
+        if let Some(partials) = &run.partials {
+            partials.plan(query, &all, axis, request, (&selection, &spec), options.memory_bytes);
+        }
         let observe = ObserveSpec {
             query: query.canonical.clone(),
             selection: number,

@@ -26,6 +26,7 @@ use super::budget::Budget;
 use super::compare::{CompareMerge, Comparer};
 use super::merge::{Merge, fill_exemplars};
 use super::observe::Observer;
+use super::partials::UnitsDone;
 use super::query::Observed;
 use super::spec::{MetricsScanSpec, ObserveSpec, program};
 use super::{Series, math, query, series_order, wire};
@@ -136,6 +137,7 @@ impl ExecutionPlan for MetricsScanExec {
         let axis = self.spec.observe.axis();
         let n_partitions = self.spec.scan.n_partitions.max(1) as usize;
         let budget = budget(&run, n_partitions);
+        let partials = run.partials.clone();
         let scan = Arc::new(self.spec.scan.clone());
         let runner = UnitRunner::new(Arc::clone(&scan), Arc::clone(&self.program), runtime, run)
             .map_err(external)?;
@@ -143,36 +145,43 @@ impl ExecutionPlan for MetricsScanExec {
             let selection = Arc::clone(selection);
             let comparer = Comparer::new(&self.observed, selection, axis, budget);
             return Ok(when_done(async move {
-                Ok(observe(&scan, partition, &runner, comparer).await?.finish())
+                let comparer = Mutex::new(comparer);
+                observe(&scan, partition, &runner, &comparer, None).await?;
+                Ok(comparer.into_inner().finish())
             }));
         }
         let n_exemplars = self.spec.observe.n_exemplars as usize;
         let observer = Observer::new(Arc::clone(&self.observed), axis, n_exemplars, budget);
-        Ok(when_done(
-            async move { Ok(observe(&scan, partition, &runner, observer).await?.finish()) },
-        ))
+        let observer = Arc::new(Mutex::new(observer));
+        let done = partials.and_then(|partials| partials.watch(&observer));
+        Ok(when_done(async move {
+            observe(&scan, partition, &runner, &observer, done.as_deref()).await?;
+            Ok(Observer::finish(observer))
+        }))
     }
 }
 
-/// Hands what the units of a partition leave to a sink.
+/// Hands what the units of a partition leave to a sink, and says which are done.
 async fn observe<S: Sink>(
     scan: &ScanSpec,
     partition: usize,
     runner: &UnitRunner,
-    sink: S,
-) -> crate::error::Result<S> {
-    let sink = Mutex::new(sink);
+    sink: &Mutex<S>,
+    done: Option<&UnitsDone>,
+) -> crate::error::Result<()> {
     run_chains(scan, partition, |chain| {
-        let (mut runner, mut sink) = (runner.another(), &sink);
+        let (mut runner, mut sink) = (runner.another(), sink);
         async move {
-            for (_, unit) in chain {
+            for (number, unit) in chain {
                 runner.run(unit, &mut sink).await?;
+                if let Some(done) = done {
+                    done.add(number);
+                }
             }
             Ok(())
         }
     })
-    .await?;
-    Ok(sink.into_inner())
+    .await
 }
 
 /// One part in so many of the memory is for what partitions hold, another for what they are merged
@@ -261,6 +270,9 @@ impl ExecutionPlan for MetricsMergeExec {
         let mut merge = Merge::new(observed, axis, n_exemplars, budget);
         Ok(when_done(async move {
             partitions.each(|batch| merge.add(&batch)).await?;
+            if let Some(partials) = &run.partials {
+                partials.close();
+            }
             run.sketched.fetch_or(merge.is_sketched(), Ordering::Relaxed);
             Ok(wire::encode(merge.finish().map(|series| wire::SeriesMessage::from(&series))))
         }))

@@ -59,19 +59,33 @@ impl Merge {
     /// Adds the rows of a batch.
     pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         for row in wire::decode::<PartialMessage>(batch)? {
-            let PartialMessage { labels, cells, exemplars } = row;
-            let labels = self.complete(labels.into_iter().map(Into::into).collect());
-            let key = Key { labels: labels.iter().map(Into::into).collect() }.encode_to_vec();
-            let next = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
-            self.label_bytes += 3 * key.len();
-            let series = *self.by_labels.entry(key).or_insert(next);
-            if series == next {
-                self.labels.push(labels);
-                self.exemplars.push(Vec::new());
-            }
-            cells.into_iter().for_each(|cells| self.state.merge(series, cells));
-            self.exemplars[series as usize].extend(exemplars.into_iter().map(Into::into));
+            self.merge(row);
         }
+        self.check_size()
+    }
+
+    /// Adds a row.
+    pub(super) fn add_row(&mut self, row: PartialMessage) -> Result<()> {
+        self.merge(row);
+        self.check_size()
+    }
+
+    fn merge(&mut self, row: PartialMessage) {
+        let PartialMessage { labels, cells, exemplars } = row;
+        let labels = self.complete(labels.into_iter().map(Into::into).collect());
+        let key = Key { labels: labels.iter().map(Into::into).collect() }.encode_to_vec();
+        let next = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
+        self.label_bytes += 3 * key.len();
+        let series = *self.by_labels.entry(key).or_insert(next);
+        if series == next {
+            self.labels.push(labels);
+            self.exemplars.push(Vec::new());
+        }
+        cells.into_iter().for_each(|cells| self.state.merge(series, cells));
+        self.exemplars[series as usize].extend(exemplars.into_iter().map(Into::into));
+    }
+
+    fn check_size(&mut self) -> Result<()> {
         if self.budget.is_due(self.state.growth() + self.labels.len()) {
             let (n_series, n_intervals) = (self.labels.len(), self.axis.n_intervals);
             self.state.fit(self.label_bytes, &self.budget, n_series, n_intervals)?;

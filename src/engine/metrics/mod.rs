@@ -2,7 +2,8 @@
 //! plain data; the others, in the order of the data: `answer` (the whole way), `query` (the selections
 //! of a query), `intervals` (the time axis), `observe` and `compare` (spans of a batch), `groups`
 //! (which series), `state` (what is added up, in `cells`, `buckets`, `ranks`, within a `budget`), `wire` (between
-//! operators), `merge`, `second_stage`, `math`, and `exec`, the operators that do it.
+//! operators), `merge`, `second_stage`, `math`, `exec`, the operators that do it, and `partials`, what is
+//! told before the end.
 
 mod answer;
 mod buckets;
@@ -16,6 +17,7 @@ pub mod intervals;
 mod math;
 mod merge;
 mod observe;
+mod partials;
 mod query;
 mod ranks;
 mod samples;
@@ -31,6 +33,7 @@ use std::cmp::Ordering;
 
 pub(crate) use answer::{answer, execute, plan, sketched_warning};
 pub use intervals::{AxisError, TimeAxis};
+pub use partials::Partials;
 pub use samples::Samples;
 pub(crate) use spec::{columns, program};
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use parking_lot::Mutex;
 use traceql_blocks::model::TraceId;
 use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
@@ -194,22 +195,49 @@ impl Observer {
         batch.standing_in(field, |level| batch.satisfying_children(level))
     }
 
-    /// What was observed, a row a series.
-    pub(super) fn finish(mut self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+    /// What was observed, a row a series. Whoever tells of a query before its end may look on.
+    pub(super) fn finish(
+        observer: Arc<Mutex<Self>>,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+        let exemplars = observer.lock().take_exemplars();
+        let rows = exemplars.into_iter().enumerate().filter_map(move |(series, exemplars)| {
+            let row = observer.lock().row(series, |_| true)?;
+            let exemplars = exemplars.iter().map(Into::into).collect();
+            Some(PartialMessage { exemplars, ..row })
+        });
+        wire::encode(rows)
+    }
+
+    /// Those of each series.
+    fn take_exemplars(&mut self) -> Vec<Vec<Exemplar>> {
         let mut exemplars: Vec<Vec<Exemplar>> = vec![Vec::new(); self.index.len()];
         for (series, exemplar) in self.exemplars.iter_mut().flat_map(|e| e.kept.drain(..)) {
             exemplars[series as usize].push(exemplar);
         }
-        let rows = (0..self.index.len()).zip(exemplars).filter_map(move |(series, exemplars)| {
-            let labels = self.index.labels(series, &self.names, &self.values);
-            let cells = self.state.to_messages(u32::try_from(series).unwrap_or(u32::MAX));
-            (!cells.is_empty()).then(|| PartialMessage {
-                labels: labels.iter().map(Into::into).collect(),
-                cells,
-                exemplars: exemplars.iter().map(Into::into).collect(),
-            })
-        });
-        wire::encode(rows)
+        exemplars
+    }
+
+    /// What was observed of a series in some intervals, but for exemplars; `None` if that is nothing.
+    fn row(&self, series: usize, is_wanted: impl Fn(u32) -> bool) -> Option<PartialMessage> {
+        let cells = self.state.to_messages(u32::try_from(series).unwrap_or(u32::MAX));
+        let cells: Vec<_> = cells.into_iter().filter_map(|cells| cells.of(&is_wanted)).collect();
+        if cells.is_empty() {
+            return None;
+        }
+        let labels = self.index.labels(series, &self.names, &self.values);
+        let labels = labels.iter().map(Into::into).collect();
+        Some(PartialMessage { labels, cells, exemplars: Vec::new() })
+    }
+
+    /// What was observed so far in some intervals, but for exemplars.
+    pub(super) fn rows_of(&self, wanted: &[bool]) -> Vec<PartialMessage> {
+        let is_wanted = |interval: u32| wanted.get(interval as usize).copied().unwrap_or(false);
+        (0..self.index.len()).filter_map(|series| self.row(series, is_wanted)).collect()
+    }
+
+    /// About how many accumulators there are.
+    pub(super) fn n_cells(&self) -> usize {
+        self.state.growth()
     }
 
     fn check_size(&mut self) -> Result<()> {

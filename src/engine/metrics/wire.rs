@@ -63,6 +63,31 @@ pub(super) struct PartialMessage {
     pub(super) exemplars: Vec<ExemplarMessage>,
 }
 
+impl CellsMessage {
+    /// Those of some intervals; `None` if that are none.
+    pub(super) fn of(self, is_wanted: impl Fn(u32) -> bool) -> Option<Self> {
+        let wanted: Vec<bool> = self.intervals.iter().map(|at| is_wanted(*at)).collect();
+        if !wanted.contains(&true) {
+            return None;
+        }
+        if !wanted.contains(&false) {
+            return Some(self);
+        }
+        fn kept<T>(of: Vec<T>, wanted: &[bool]) -> Vec<T> {
+            of.into_iter().zip(wanted).filter_map(|(part, wanted)| wanted.then_some(part)).collect()
+        }
+        let Self { bucket, intervals, a, b, c, ranks } = self;
+        Some(Self {
+            bucket,
+            intervals: kept(intervals, &wanted),
+            a: kept(a, &wanted),
+            b: kept(b, &wanted),
+            c: kept(c, &wanted),
+            ranks: kept(ranks, &wanted),
+        })
+    }
+}
+
 /// Accumulators by ascending interval, their parts in parallel lists.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct CellsMessage {

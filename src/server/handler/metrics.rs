@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use traceql_blocks::bucket::tenant::TenantId;
-use traceql_engine::Outcome;
 use traceql_engine::metrics::{MetricsAnswer, MetricsRequest};
+use traceql_engine::{Outcome, QueryOptions};
 
 use super::answers::Question;
 use super::{Asked, Context};
@@ -61,7 +61,8 @@ impl Context {
         if let Some(found) = question.as_ref().and_then(|question| self.answers.get(question)) {
             return Ok(found);
         }
-        let options = self.query_options(asked, None);
+        let partials = asked.watch.as_ref().map(|watch| Arc::clone(&watch.partials));
+        let options = QueryOptions { partials, ..self.query_options(asked, None) };
         let work = self.engine.metrics(&self.source, &asked.tenants, &query, request, &options);
         let outcome = self.executed(asked, "metrics", work).await?;
         self.log_warnings(&outcome.warnings);

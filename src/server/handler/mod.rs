@@ -30,7 +30,7 @@ use crate::request::{BadRequest, Parameters};
 use crate::route::Query;
 use crate::telemetry::own_spans::Parent;
 pub(crate) use answers::Answers;
-pub(crate) use watch::Watch;
+pub(crate) use watch::{News, Watch};
 
 /// What handlers share.
 #[derive(Debug)]
@@ -139,8 +139,8 @@ impl Context {
         let begun = Instant::now();
         let outcome = work.await;
         if let Some(planned) = asked.progress().and_then(|progress| progress.planned.get()) {
-            span.part("plan", begun, *planned);
-            span.part("scan", *planned, Instant::now());
+            drop(span.part("plan", begun, *planned));
+            drop(span.part("scan", *planned, Instant::now()));
         }
         match &outcome {
             Ok(outcome) => span.cost(&outcome.stats),

@@ -28,8 +28,8 @@ use tokio::net::TcpListener;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::Trace;
 
-pub(crate) use count::Counting;
-pub use count::{Counts, OfProtocol};
+pub use count::Counts;
+pub(crate) use count::Discard;
 use room::Room;
 
 /// Path of the HTTP receiver.

@@ -9,7 +9,7 @@ use traceql_blocks::write::otlp;
 
 use super::options::IngestLimits;
 use super::traces::{LiveTraces, part_bytes};
-use crate::ingest::{Refused, Taken};
+use crate::ingest::{Discard, Refused, Taken};
 
 /// Bytes of a span id.
 const SPAN_ID_BYTES: usize = 8;
@@ -20,6 +20,8 @@ pub(super) struct Admitted {
     pub(super) parts: Vec<Part>,
     /// What the sender is told.
     pub(super) taken: Taken,
+    /// Spans that are dropped, by why.
+    pub(super) discarded: [(Discard, u64); 2],
 }
 
 /// Messages below a span that an attribute may nest: what is stored is decoded again, by a parser
@@ -27,8 +29,8 @@ pub(super) struct Admitted {
 const MAX_NESTED_MESSAGES: usize = 90;
 
 /// Refuses a request with a span id that is none, or attributes nested too deeply to be stored. Ids
-/// of traces were checked when they were decoded.
-pub(super) fn check(traces: &[Trace]) -> Result<(), Refused> {
+/// of traces were checked when they were decoded. The error says what its spans count as, too.
+pub(super) fn check(traces: &[Trace]) -> Result<(), (Discard, Refused)> {
     for at in traces.iter().flat_map(Trace::spans) {
         let (span, resource) = (at.span, &at.resource_spans.resource);
         let lists = [&span.attributes, &resource.attributes, &at.scope_spans.scope.attributes];
@@ -36,14 +38,14 @@ pub(super) fn check(traces: &[Trace]) -> Result<(), Refused> {
         let of_links = span.links.iter().map(|link| &link.attributes);
         let mut all = lists.into_iter().chain(of_events).chain(of_links).flatten();
         if all.any(|attribute| nested_messages(&attribute.value) > MAX_NESTED_MESSAGES) {
-            return Err(Refused::Invalid("an attribute's value is nested too deeply".to_owned()));
+            let why = "an attribute's value is nested too deeply".to_owned();
+            return Err((Discard::Other, Refused::Invalid(why)));
         }
         let id = &at.span.span_id;
         if id.len() != SPAN_ID_BYTES || id.iter().all(|byte| *byte == 0) {
             let bits = id.len() * 8;
-            return Err(Refused::Invalid(format!(
-                "span ids must be 64 bit and not all zero, received {bits} bits"
-            )));
+            let why = format!("span ids must be 64 bit and not all zero, received {bits} bits");
+            return Err((Discard::InvalidSpanId, Refused::Invalid(why)));
         }
     }
     Ok(())
@@ -63,17 +65,19 @@ fn nested_messages(value: &AttributeValue) -> usize {
     }
 }
 
-/// Cuts keys and texts of attributes to a length; 0 is none.
-pub(super) fn truncate(traces: &mut [Trace], most_bytes: usize) {
+/// Cuts keys and texts of attributes to a length; 0 is none. How many attributes had to be cut.
+pub(super) fn truncate(traces: &mut [Trace], most_bytes: usize) -> u64 {
     if most_bytes == 0 {
-        return;
+        return 0;
     }
-    let cut = |attributes: &mut Vec<KeyValue>| {
+    let mut n_cut = 0;
+    let mut cut = |attributes: &mut Vec<KeyValue>| {
         for attribute in attributes {
-            cut_text(&mut attribute.key, most_bytes);
+            let mut is_cut = cut_text(&mut attribute.key, most_bytes);
             if let AttributeValue::String(text) = &mut attribute.value {
-                cut_text(text, most_bytes);
+                is_cut |= cut_text(text, most_bytes);
             }
+            n_cut += u64::from(is_cut);
         }
     };
     for resource_spans in traces.iter_mut().flat_map(|trace| &mut trace.resource_spans) {
@@ -87,13 +91,17 @@ pub(super) fn truncate(traces: &mut [Trace], most_bytes: usize) {
             }
         }
     }
+    n_cut
 }
 
-fn cut_text(text: &mut String, most_bytes: usize) {
-    if text.len() > most_bytes {
+/// Whether it was too long.
+fn cut_text(text: &mut String, most_bytes: usize) -> bool {
+    let is_long = text.len() > most_bytes;
+    if is_long {
         text.truncate(text.floor_char_boundary(most_bytes));
         text.shrink_to_fit();
     }
+    is_long
 }
 
 /// Encodes the traces that there is room for. Requests that are on their way do not see each other,
@@ -145,7 +153,8 @@ pub(super) fn within_limits(
         ));
     }
     let taken = Taken { rejected_spans: too_many + too_large, why: reasons.join("; ") };
-    Admitted { parts, taken }
+    let discarded = [(Discard::LiveTracesExceeded, too_many), (Discard::TraceTooLarge, too_large)];
+    Admitted { parts, taken, discarded }
 }
 
 #[cfg(test)]
@@ -167,7 +176,7 @@ mod tests {
         assert_eq!(of(&[0, 0, 0, 0, 0, 0, 0, 1]), Ok(()));
         for (id, bits) in [(&[0; 8][..], 64), (&[1; 7], 56), (&[1; 16], 128), (&[], 0)] {
             let why = format!("span ids must be 64 bit and not all zero, received {bits} bits");
-            assert_eq!(of(id), Err(Refused::Invalid(why)));
+            assert_eq!(of(id), Err((Discard::InvalidSpanId, Refused::Invalid(why))));
         }
     }
 
@@ -183,9 +192,9 @@ mod tests {
         };
         let mut traces = [trace(span)];
         let whole = traces.clone();
-        truncate(&mut traces, 0);
+        assert_eq!(truncate(&mut traces, 0), 0);
         assert_eq!(traces, whole);
-        truncate(&mut traces, 5);
+        assert_eq!(truncate(&mut traces, 5), 1, "key and text of one attribute");
         let at = traces[0].spans().next().unwrap();
         assert_eq!(at.span.attributes, [attribute("abcde", "äö"), attribute("a", "b")]);
     }

@@ -1,4 +1,5 @@
-//! What became of received spans, as Prometheus scrapes it and as `/ready` tells it.
+//! What became of spans that were taken, as Prometheus scrapes it and as `/ready` tells it. What was
+//! taken, and what was not, receivers count (`ingest::Counts`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -6,17 +7,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::Live;
-use crate::ingest::{Refused, Taken};
 use crate::telemetry::exposition::{Kind, Page};
 
-/// Counters of what is received.
+/// Counters of what is flushed.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    requests: AtomicU64,
-    dropped_spans: AtomicU64,
-    refused_full: AtomicU64,
-    refused_invalid: AtomicU64,
-    refused_unavailable: AtomicU64,
     blocks: AtomicU64,
     failures: AtomicU64,
     trouble: Mutex<Trouble>,
@@ -31,20 +26,6 @@ struct Trouble {
 }
 
 impl Counts {
-    /// A request was answered.
-    pub(super) fn answered(&self, answer: &Result<Taken, Refused>) {
-        let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        match answer {
-            Ok(taken) => {
-                one(&self.requests);
-                self.dropped_spans.fetch_add(taken.rejected_spans, Ordering::Relaxed);
-            }
-            Err(Refused::Full(..)) => drop(one(&self.refused_full)),
-            Err(Refused::Invalid(_)) => drop(one(&self.refused_invalid)),
-            Err(Refused::Unavailable(_)) => drop(one(&self.refused_unavailable)),
-        }
-    }
-
     /// A block was written.
     pub(super) fn flushed(&self) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
@@ -97,27 +78,6 @@ impl Live {
         let counts = &self.counts;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut page = Page::default();
-        page.single(
-            "traceql_ingest_requests_total",
-            Kind::Counter,
-            "Requests whose spans were acknowledged.",
-            read(&counts.requests),
-        );
-        let name = "traceql_ingest_refused_requests_total";
-        page.family(name, Kind::Counter, "Requests refused: full and unavailable may come again.");
-        for (reason, counter) in [
-            ("full", &counts.refused_full),
-            ("invalid", &counts.refused_invalid),
-            ("unavailable", &counts.refused_unavailable),
-        ] {
-            page.sample(name, &[("reason", reason)], read(counter));
-        }
-        page.single(
-            "traceql_ingest_dropped_spans_total",
-            Kind::Counter,
-            "Spans dropped for the limits of traces, which their senders were told.",
-            read(&counts.dropped_spans),
-        );
         page.single(
             "traceql_live_bytes",
             Kind::Gauge,

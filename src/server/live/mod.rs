@@ -40,7 +40,7 @@ use traceql_blocks::bucket::tenant::TenantId;
 use traceql_blocks::model::{Trace, TraceId};
 
 use crate::error::Result;
-use crate::ingest::{Received, Refused, Sink, Taken};
+use crate::ingest::{self, Discard, Received, Refused, Sink, Taken};
 use crate::options::Tenancy;
 use crate::overrides::Overrides;
 use flush::Flushing;
@@ -64,6 +64,7 @@ pub(crate) struct Live {
     thread: LogThread,
     flushing: Flushing,
     counts: counts::Counts,
+    received: Arc<ingest::Counts>,
     views: Arc<view::Views>,
 }
 
@@ -92,6 +93,7 @@ impl Live {
             thread: LogThread::default(),
             flushing: Flushing::default(),
             counts: counts::Counts::default(),
+            received: Arc::default(),
             views: Arc::default(),
         })
     }
@@ -181,14 +183,29 @@ impl Sink for Live {
     }
 
     async fn take(&self, received: &mut Received) -> std::result::Result<Taken, Refused> {
-        let answer = self.admit(received).await;
-        self.counts.answered(&answer);
-        answer
+        let (protocol, n_bytes) = (received.protocol, received.size_bytes as u64);
+        let n_spans = received.traces.iter().map(|trace| trace.span_count() as u64).sum();
+        let taken = self.admit(received, n_spans).await?;
+        self.received.took(protocol, n_spans, n_bytes);
+        Ok(taken)
+    }
+
+    fn counts(&self) -> Option<&ingest::Counts> {
+        Some(&self.received)
     }
 }
 
 impl Live {
-    async fn admit(&self, received: &mut Received) -> std::result::Result<Taken, Refused> {
+    /// Counts of what is received, for whoever shows them.
+    pub(crate) fn received(&self) -> Arc<ingest::Counts> {
+        Arc::clone(&self.received)
+    }
+
+    async fn admit(
+        &self,
+        received: &mut Received,
+        n_spans: u64,
+    ) -> std::result::Result<Taken, Refused> {
         if let Some(why) = self.not_ready() {
             return Err(Refused::Unavailable(why.to_owned()));
         }
@@ -202,11 +219,19 @@ impl Live {
                  while adding {n_bytes} bytes for user {tenant}",
                 limits.rate_bytes, limits.burst_bytes
             );
+            self.received.discarded(Discard::RateLimited, n_spans);
             return Err(Refused::Full(why, limits.retry_after));
         }
-        admit::check(&received.traces)?;
-        admit::truncate(&mut received.traces, limits.attribute_bytes);
+        admit::check(&received.traces).map_err(|(why, refused)| {
+            self.received.discarded(why, n_spans);
+            refused
+        })?;
+        let n_cut = admit::truncate(&mut received.traces, limits.attribute_bytes);
+        self.received.truncated(n_cut);
         let admitted = admit::within_limits(&self.traces, &tenant, &received.traces, limits);
+        for (why, n_spans) in admitted.discarded {
+            self.received.discarded(why, n_spans);
+        }
         if admitted.parts.is_empty() {
             return Ok(admitted.taken);
         }

@@ -13,14 +13,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tonic::{Code, Status};
-use traceql_engine::QueryStats;
 
 use crate::api::protobuf::packets::{Divisible, MAX_PACKET_BYTES, packets};
 use crate::api::protobuf::{
-    QueryInstantResponse, QueryRangeResponse, SearchResponse, SearchTagValuesResponse,
-    SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response, TraceSearchMetadata,
+    self, QueryInstantResponse, QueryRangeResponse, SearchResponse, SearchTagValuesResponse,
+    SearchTagValuesV2Response, SearchTagsResponse, SearchTagsV2Response,
 };
-use crate::handler::{Asked, Context, Watch};
+use crate::handler::{Asked, Context, News, Watch};
 use crate::reply::Failure;
 use crate::route::Query;
 use crate::task::AbortOnDrop;
@@ -138,8 +137,8 @@ impl Stream {
                     if sender.capacity() == 0 {
                         continue;
                     }
-                    let Some((found, stats)) = watch.news() else { continue };
-                    for message in told(query, found, &stats) {
+                    let Some(news) = watch.news() else { continue };
+                    for message in told(query, news) {
                         // What finds no room is told in the end.
                         drop(sender.try_send(Ok(message)));
                     }
@@ -154,16 +153,22 @@ impl Stream {
     }
 }
 
-/// Messages of what is new. A sample is told only when it is final, which of a metrics query all are
-/// at once, at the end: Grafana keeps the first one that it sees.
-fn told(query: Query, traces: Vec<TraceSearchMetadata>, stats: &QueryStats) -> Vec<Bytes> {
-    let metrics = Some(stats.into());
-    match query {
-        Query::Search => in_packets(SearchResponse { traces, metrics }),
-        Query::MetricsRange => {
+/// Messages of what is new. Of a range Grafana keeps the first sample that it sees, so one is told when
+/// it is final; of an instant query it shows the last. That more is to come the numbers of jobs say.
+fn told(query: Query, News { traces, series, stats }: News) -> Vec<Bytes> {
+    let metrics = Some((&stats).into());
+    match (query, &series) {
+        (Query::Search, _) => in_packets(SearchResponse { traces, metrics }),
+        (Query::MetricsRange, Some(series)) => {
+            in_packets(protobuf::query_range_response(series, &stats, None))
+        }
+        (Query::MetricsRange, None) => {
             in_packets(QueryRangeResponse { metrics, ..QueryRangeResponse::default() })
         }
-        Query::MetricsInstant => {
+        (Query::MetricsInstant, Some(series)) => {
+            in_packets(protobuf::query_instant_response(series, &stats, None))
+        }
+        (Query::MetricsInstant, None) => {
             in_packets(QueryInstantResponse { metrics, ..QueryInstantResponse::default() })
         }
         _ => Vec::new(),

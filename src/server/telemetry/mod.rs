@@ -27,8 +27,8 @@ pub(crate) use request::{End, Protocol, Request};
 pub(crate) struct Telemetry {
     pub(crate) request_log: RequestLog,
     tracer: Tracer,
-    /// Of what was received.
-    pub(crate) received: Arc<Counts>,
+    /// Of what was received, if anything is.
+    received: Option<Arc<Counts>>,
     /// Unix nanoseconds.
     started: u64,
     /// By protocol, route and end. Routes are those of a table, so there are few.
@@ -59,7 +59,7 @@ impl Telemetry {
         Self {
             request_log,
             tracer: Tracer::default(),
-            received: Arc::default(),
+            received: None,
             started: now_unix_nanos,
             requests: Mutex::default(),
             in_flight: AtomicU64::new(0),
@@ -71,6 +71,11 @@ impl Telemetry {
     /// The same, with its queries traced.
     pub(crate) fn traced_by(self, tracer: Tracer) -> Self {
         Self { tracer, ..self }
+    }
+
+    /// The same, with what is received.
+    pub(crate) fn receiving(self, received: Option<Arc<Counts>>) -> Self {
+        Self { received, ..self }
     }
 
     /// A request begins.

@@ -7,7 +7,6 @@ use traceql_blocks::read::open::{CacheCount, CacheCounts};
 
 use super::exposition::{Kind, Page};
 use super::{Refreshes, Telemetry, process};
-use crate::ingest::OfProtocol;
 use crate::queue::Waiting;
 
 /// What others count and the page shows.
@@ -30,7 +29,9 @@ impl Telemetry {
         self.write_requests(&mut page);
         self.write_queue(&mut page, &state.queue);
         write_store(&mut page, state);
-        self.write_received(&mut page);
+        if let Some(received) = &self.received {
+            received.write(&mut page);
+        }
         self.write_own_spans(&mut page);
         write_blocklists(&mut page, &state.blocklists, *self.refreshes.lock());
         process::write(&mut page, self.started);
@@ -60,34 +61,6 @@ impl Telemetry {
             "Requests that are not answered yet.",
             self.in_flight.load(Ordering::Relaxed),
         );
-    }
-
-    fn write_received(&self, page: &mut Page) {
-        let received = self.received.all();
-        if received.is_empty() {
-            return;
-        }
-        let name = "traceql_received_requests_total";
-        page.family(name, Kind::Counter, "Requests of senders of traces, by what came of them.");
-        for (protocol, counts) in &received {
-            for (result, count) in &counts.requests {
-                page.sample(name, &[("protocol", protocol), ("result", result)], *count);
-            }
-        }
-        type Count = fn(&OfProtocol) -> u64;
-        let families: [(&str, &str, Count); 3] = [
-            ("traceql_received_spans_total", "Spans of requests that were taken.", |c| c.spans),
-            ("traceql_dropped_spans_total", "Of those, dropped by limits of traces.", |c| {
-                c.dropped_spans
-            }),
-            ("traceql_received_bytes_total", "Bytes of requests that were taken.", |c| c.bytes),
-        ];
-        for (name, help, count) in families {
-            page.family(name, Kind::Counter, help);
-            for (protocol, counts) in &received {
-                page.sample(name, &[("protocol", protocol)], count(counts));
-            }
-        }
     }
 
     fn write_own_spans(&self, page: &mut Page) {

@@ -21,6 +21,13 @@ use plan::Plan;
 const IO_THREADS: usize = 2;
 
 pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
+    serve(world, args).map_err(|error| match &args.file {
+        Some(file) => file.located(error, &args.given),
+        None => error,
+    })
+}
+
+fn serve(world: &World, args: &ServeArgs) -> Result<Success> {
     let log: fn(&str) = if world.terminal.quiet { |_| {} } else { log };
     if args.config.list_settings {
         world.print(|out| out.write_all(manual().as_bytes()))?;
@@ -57,7 +64,7 @@ pub(crate) fn run(world: &World, args: &ServeArgs) -> Result<Success> {
         };
         if ingest.is_some() && *source.kind() != SourceKind::Bucket {
             return Err(Error::usage(format!("{source} is no folder of tenants"))
-                .hint("traces that are taken in go to a folder of tenants, or a bucket of them"));
+                .hint("traces that are taken in go to a folder of tenants, or a bucket of them: name one with --source"));
         }
         let tenancy = if args.multitenant {
             Tenancy::Header

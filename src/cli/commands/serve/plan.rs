@@ -29,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// From when on a request is slow.
 const SLOW_REQUEST: Duration = Duration::from_secs(10);
 
+/// The setting of dedicated columns, which no option says.
+const COLUMNS: &str = "storage.trace.block.parquet_dedicated_columns";
+
 /// A server's options, but for what is opened.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -135,7 +138,8 @@ impl Plan {
         }
         if let Some(file) = &args.file {
             file.set_ingest(&mut ingest.limits, &mut ingest.block, &args.given);
-            check_dedicated_columns(ingest.block.version, &ingest.block.dedicated_columns)?;
+            check_dedicated_columns(ingest.block.version, &ingest.block.dedicated_columns)
+                .map_err(|error| file.located_at(Error::from(error), COLUMNS))?;
         }
         Ok(Some(ingest))
     }

@@ -53,8 +53,10 @@ pub(crate) struct Exporter {
     tracer: Tracer,
     target: Target,
     log: fn(&str),
-    /// Whether the last batch failed; that is told once.
+    /// Whether it was said that nothing can be sent, and nothing has been since.
     is_failing: bool,
+    /// A batch that is being sent, and how many spans it has.
+    pub(super) under_way: Option<(Bytes, u64)>,
 }
 
 impl Exporter {
@@ -69,7 +71,7 @@ impl Exporter {
     ) -> Result<Self, TracingError> {
         let of_protocol = [("content-type", "application/x-protobuf")];
         let target = Target::new(&options.url, &options.headers, &of_protocol, TIMEOUT)?;
-        Ok(Self { tracer, target, log, is_failing: false })
+        Ok(Self { tracer, target, log, is_failing: false, under_way: None })
     }
 
     /// Sends until `stop` is done, then what is left, for `drain` at most.
@@ -94,34 +96,33 @@ impl Exporter {
     /// Sends all that waits, each batch with so many attempts.
     pub(super) async fn send_all(&mut self, shared: &Shared, attempts: u32) {
         loop {
-            let batch: Vec<(TraceId, Span)> = {
-                let mut waiting = shared.waiting.lock();
-                let n = waiting.spans.len().min(BATCH);
-                waiting.spans.drain(..n).collect()
-            };
-            if batch.is_empty() {
-                return;
-            }
-            let n_spans = batch.len() as u64;
-            let sent = self.send(encode(batch, &shared.options.resource).into(), attempts).await;
+            // What was being sent when the server was told to stop is sent once more.
+            let next = self.under_way.clone().or_else(|| self.batch(shared));
+            let Some((body, n_spans)) = next else { return };
+            self.under_way = Some((body.clone(), n_spans));
+            let is_sent = self.send(body, attempts).await;
+            self.under_way = None;
             let counts = &mut shared.waiting.lock().counts;
-            match &sent {
-                Ok(()) => counts.sent += n_spans,
-                Err(_) => counts.failed += n_spans,
+            match is_sent {
+                true => counts.sent += n_spans,
+                false => counts.failed += n_spans,
             }
-            if let Err(why) = &sent
-                && !self.is_failing
-            {
-                (self.log)(&format!(
-                    "cannot send traces of our own to {}: {why}",
-                    self.target.url.host_str().unwrap_or_default()
-                ));
-            }
-            self.is_failing = sent.is_err();
         }
     }
 
-    async fn send(&self, body: Bytes, attempts: u32) -> Result<(), String> {
+    /// The next spans to be sent; `None` if none wait.
+    pub(super) fn batch(&self, shared: &Shared) -> Option<(Bytes, u64)> {
+        let spans: Vec<(TraceId, Span)> = {
+            let mut waiting = shared.waiting.lock();
+            let n = waiting.spans.len().min(BATCH);
+            waiting.spans.drain(..n).collect()
+        };
+        let n_spans = spans.len() as u64;
+        (n_spans > 0).then(|| (encode(spans, &shared.options.resource).into(), n_spans))
+    }
+
+    /// Whether a batch was taken, after so many attempts at most.
+    async fn send(&mut self, body: Bytes, attempts: u32) -> bool {
         /// What OTLP lets a sender repeat.
         const REPEATED: [StatusCode; 4] = [
             StatusCode::TOO_MANY_REQUESTS,
@@ -132,20 +133,37 @@ impl Exporter {
         let mut pause = PAUSE;
         for attempt in 1.. {
             let (why, asked) = match self.target.post(body.clone(), None).await {
-                Ok(()) => return Ok(()),
-                Err(PostError::Unanswered(why)) => (why, None),
+                Ok(()) => {
+                    self.is_failing = false;
+                    return true;
+                }
+                Err(PostError::Unanswered(why)) => {
+                    self.say(&why);
+                    (why, None)
+                }
                 Err(PostError::Refused(status, ..)) if !REPEATED.contains(&status) => {
-                    return Err(status.to_string());
+                    self.say(&status.to_string());
+                    return false;
                 }
                 Err(PostError::Refused(status, _, after)) => (status.to_string(), after),
             };
             if attempt >= attempts {
-                return Err(why);
+                self.say(&why);
+                return false;
             }
             tokio::time::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await;
             pause *= 2;
         }
-        Ok(())
+        false
+    }
+
+    /// Says what goes wrong, unless that was said already.
+    fn say(&mut self, why: &str) {
+        if !self.is_failing {
+            let host = self.target.url.host_str().unwrap_or_default();
+            (self.log)(&format!("cannot send traces of our own to {host}: {why}"));
+        }
+        self.is_failing = true;
     }
 }
 

@@ -1,10 +1,11 @@
-//! Tracing of ourselves: spans of queries and flushes, sent over OTLP to wherever they are wanted. A span
+//! Tracing of ourselves: spans of queries, flushes and compactions, sent over OTLP to wherever they are wanted. A span
 //! that finds no room is dropped and counted; nothing here makes a query wait.
 //!
 //! Requests of senders of traces are not traced. So a server that takes in its own spans, directly or
-//! through Collectors, makes no spans of that; and a flush of nothing but spans of flushes makes none
-//! either ([`Tracer::flushed`]).
+//! through Collectors, makes no spans of that; and a flush of nothing but spans of flushes and
+//! compactions makes none either ([`Tracer::flushed`]).
 
+mod compaction;
 mod context;
 mod export;
 #[cfg(test)]
@@ -30,8 +31,8 @@ pub(crate) use export::start;
 const MAX_WAITING: usize = 2048;
 /// So many are sent at a time, and without waiting longer.
 const BATCH: usize = 512;
-/// Traces of flushes that are remembered.
-const FLUSHES: usize = 256;
+/// Traces of flushes and compactions that are remembered, and blocks that hold nothing else.
+const REMEMBERED: usize = 256;
 
 /// OTLP's numbers.
 const INTERNAL: i32 = 1;
@@ -68,8 +69,10 @@ struct Shared {
 struct Waiting {
     spans: VecDeque<(TraceId, Span)>,
     counts: Counts,
-    /// Traces of the last flushes.
-    flushes: VecDeque<TraceId>,
+    /// Traces of the last flushes and compactions.
+    own_traces: VecDeque<TraceId>,
+    /// The last blocks that hold nothing else.
+    own_blocks: VecDeque<Uuid>,
 }
 
 /// What became of spans.
@@ -92,6 +95,8 @@ struct Open {
     tracer: Arc<Shared>,
     trace_id: TraceId,
     begun: Instant,
+    /// When it did, if it is over already.
+    ended: Option<Instant>,
     span: Span,
 }
 
@@ -138,6 +143,7 @@ impl Tracer {
                     tracer: Arc::clone(shared),
                     trace_id: context.trace_id,
                     begun: Instant::now(),
+                    ended: None,
                     span,
                 }
             }
@@ -154,7 +160,7 @@ impl Tracer {
         }
         let tracer = self.clone();
         let on_flush = move |block: &FlushedBlock| {
-            tracer.flushed(block.took, &block.traces, |span| {
+            tracer.flushed(block, |span| {
                 span.text("traceql.tenant", || block.tenant.to_string());
                 span.text("traceql.block.id", || block.id.to_string());
                 span.number("traceql.block.traces", block.traces.len() as u64);
@@ -164,31 +170,21 @@ impl Tracer {
         IngestOptions { on_flush: Some(Arc::new(on_flush)), ..ingest }
     }
 
-    /// The span of a flush that is over. One of nothing but traces of flushes has none, or each would
-    /// be the cause of the next.
-    pub(crate) fn flushed(
-        &self,
-        took: Duration,
-        traces: &[TraceId],
-        tell: impl FnOnce(&mut ActiveSpan),
-    ) {
+    /// The span of a flush that is over. One of nothing but traces of flushes and compactions has none,
+    /// or each would be the cause of the next.
+    pub(crate) fn flushed(&self, block: &FlushedBlock, tell: impl FnOnce(&mut ActiveSpan)) {
         let Some(shared) = &self.0 else { return };
         let is_own = {
             let waiting = shared.waiting.lock();
-            traces.iter().all(|id| waiting.flushes.contains(id))
+            block.traces.iter().all(|id| waiting.own_traces.contains(id))
         };
         if is_own {
+            shared.remember_block(block.id);
             return;
         }
         let mut span = shared.root("flush".to_owned(), INTERNAL);
-        span.begin_earlier(took);
-        {
-            let mut waiting = shared.waiting.lock();
-            if waiting.flushes.len() == FLUSHES {
-                waiting.flushes.pop_front();
-            }
-            waiting.flushes.push_back(span.trace_id);
-        }
+        span.begin_earlier(block.took);
+        shared.remember_trace(span.trace_id);
         let mut span = ActiveSpan(Some(Box::new(span)));
         tell(&mut span);
     }
@@ -211,13 +207,25 @@ impl Shared {
     fn root(self: &Arc<Self>, name: String, kind: i32) -> Open {
         let trace_id = TraceId((self.options.new_id)().into_bytes());
         let span = self.begin(name, kind, Vec::new());
-        Open { tracer: Arc::clone(self), trace_id, begun: Instant::now(), span }
+        Open { tracer: Arc::clone(self), trace_id, begun: Instant::now(), ended: None, span }
     }
 
     fn span_id(&self) -> Vec<u8> {
         let (high, low) = (self.options.new_id)().as_u64_pair();
         // Some bits of an id are always the same; both halves together have none that are.
         (high ^ low).max(1).to_be_bytes().to_vec()
+    }
+
+    fn remember_trace(&self, id: TraceId) {
+        remember(&mut self.waiting.lock().own_traces, id);
+    }
+
+    fn remember_block(&self, id: Uuid) {
+        remember(&mut self.waiting.lock().own_blocks, id);
+    }
+
+    fn is_own_block(&self, id: Uuid) -> bool {
+        self.waiting.lock().own_blocks.contains(&id)
     }
 
     fn end(&self, trace_id: TraceId, span: Span) {
@@ -235,10 +243,17 @@ impl Shared {
     }
 }
 
+fn remember<T>(among: &mut VecDeque<T>, new: T) {
+    if among.len() == REMEMBERED {
+        among.pop_front();
+    }
+    among.push_back(new);
+}
+
 impl Open {
     fn begin_earlier(&mut self, since: Duration) {
-        let nanos = u64::try_from(since.as_nanos()).unwrap_or(0);
-        self.span.start_unix_nanos = self.span.start_unix_nanos.saturating_sub(nanos);
+        let start = self.span.start_unix_nanos;
+        self.span.start_unix_nanos = start.saturating_sub(nanos(since));
         self.span.end_unix_nanos = self.span.start_unix_nanos;
         self.begun = self.begun.checked_sub(since).unwrap_or(self.begun);
     }
@@ -255,17 +270,21 @@ impl ActiveSpan {
         }))
     }
 
-    /// A part of it that is over, as a span within.
-    pub(crate) fn part(&self, name: &str, from: Instant, to: Instant) {
-        let Some(open) = &self.0 else { return };
-        let at = |time: Instant| {
-            let since = time.saturating_duration_since(open.begun).as_nanos();
-            open.span.start_unix_nanos.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
-        };
-        let parent = open.span.span_id.clone();
-        let span = open.tracer.begin(name.to_owned(), INTERNAL, parent);
-        let (start_unix_nanos, end_unix_nanos) = (at(from), at(to));
-        open.tracer.end(open.trace_id, Span { start_unix_nanos, end_unix_nanos, ..span });
+    /// A part of it that is over, as a span within, of which more may be said.
+    pub(crate) fn part(&self, name: &str, from: Instant, to: Instant) -> Self {
+        Self(self.0.as_ref().map(|open| {
+            let parent = open.span.span_id.clone();
+            let mut span = open.tracer.begin(name.to_owned(), INTERNAL, parent);
+            let since = nanos(from.saturating_duration_since(open.begun));
+            span.start_unix_nanos = open.span.start_unix_nanos.saturating_add(since);
+            Box::new(Open {
+                tracer: Arc::clone(&open.tracer),
+                trace_id: open.trace_id,
+                begun: from,
+                ended: Some(to),
+                span,
+            })
+        }))
     }
 
     /// Says something of it in text. What it is is not asked for if nobody is told.
@@ -313,12 +332,16 @@ impl ActiveSpan {
     }
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Drop for ActiveSpan {
     fn drop(&mut self) {
         let Some(open) = self.0.take() else { return };
-        let Open { tracer, trace_id, begun, mut span } = *open;
-        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        span.end_unix_nanos = span.start_unix_nanos.saturating_add(nanos);
+        let Open { tracer, trace_id, begun, ended, mut span } = *open;
+        let took = ended.unwrap_or_else(Instant::now).saturating_duration_since(begun);
+        span.end_unix_nanos = span.start_unix_nanos.saturating_add(nanos(took));
         tracer.end(trace_id, span);
     }
 }
@@ -332,6 +355,7 @@ impl Parent {
                 tracer: Arc::clone(&within.tracer),
                 trace_id: within.trace_id,
                 begun: Instant::now(),
+                ended: None,
                 span: within.tracer.begin(name.to_owned(), INTERNAL, parent),
             })
         }))

@@ -1,6 +1,11 @@
 //! Spans that are made, dropped, not made at all, and sent.
 
+use traceql_blocks::bucket::meta::{BlockMeta, ParsedMeta};
+use traceql_blocks::bucket::tenant::TenantId;
+use traceql_blocks::compact::plan::CompactionJob;
+use traceql_blocks::compact::{JobOutcome, JobReport, TenantPlan, TenantReport};
 use traceql_blocks::model::Trace;
+use traceql_blocks::write::block::WrittenBlock;
 use traceql_blocks::write::otlp;
 
 use super::export::Exporter;
@@ -84,13 +89,105 @@ fn spans_without_room_are_dropped_and_counted() {
 #[test]
 fn a_flush_of_spans_of_flushes_makes_none() {
     let tracer = tracer();
-    tracer.flushed(Duration::ZERO, &[TraceId([1; 16])], |span| span.number("n", 1));
+    let flushed = |id: u128, traces: &[TraceId]| FlushedBlock {
+        tenant: TenantId::single(),
+        id: Uuid::from_u128(id),
+        traces: traces.to_vec(),
+        bytes: 0,
+        took: Duration::ZERO,
+    };
+    tracer.flushed(&flushed(1, &[TraceId([1; 16])]), |span| span.number("n", 1));
     let (id, span) = ended(&tracer).remove(0);
     assert_eq!((span.name.as_str(), span.attributes.len()), ("flush", 1));
-    tracer.flushed(Duration::ZERO, &[id], |_| {});
+    tracer.flushed(&flushed(2, &[id]), |_| {});
     assert!(ended(&tracer).is_empty());
-    tracer.flushed(Duration::ZERO, &[id, TraceId([2; 16])], |_| {});
+    tracer.flushed(&flushed(3, &[id, TraceId([2; 16])]), |_| {});
     assert_eq!(ended(&tracer).len(), 1);
+    let shared = tracer.0.as_ref().unwrap();
+    let is_own = |id| shared.is_own_block(Uuid::from_u128(id));
+    assert_eq!([1, 2, 3].map(is_own), [false, true, false]);
+}
+
+fn meta(id: u128) -> Arc<BlockMeta> {
+    let json = format!(
+        r#"{{"format": "vParquet5", "blockID": "{}", "tenantID": "a", "size": 100, "totalObjects": 3,
+            "startTime": "2027-01-01T00:00:00Z", "endTime": "2027-01-01T00:00:09Z"}}"#,
+        Uuid::from_u128(id)
+    );
+    match BlockMeta::parse("meta.json", json.as_bytes()).unwrap() {
+        ParsedMeta::Block(meta) => Arc::new(meta),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A cycle with a job over some blocks.
+fn cycle(inputs: &[u128], outcome: JobOutcome) -> TenantReport {
+    let began = Instant::now();
+    let job = CompactionJob {
+        inputs: inputs.iter().map(|id| meta(*id)).collect(),
+        window_start_unix_seconds: 0,
+    };
+    let plan = TenantPlan {
+        tenant: TenantId::single(),
+        jobs: vec![job.clone()],
+        expired: Vec::new(),
+        deletable: Vec::new(),
+        left_out: Vec::new(),
+        unreadable: Vec::new(),
+        live_count: 7,
+    };
+    let ended = began + Duration::from_micros(3);
+    TenantReport { jobs: vec![JobReport { job, outcome, began, ended }], ..TenantReport::of(plan) }
+}
+
+fn replaced(id: u128) -> JobOutcome {
+    let block = WrittenBlock { meta: meta(id), span_count: 12 };
+    JobOutcome::Replaced { block: Some(block), unmarked: None }
+}
+
+#[test]
+fn a_cycle_has_a_span_and_each_job_one_within() {
+    let tracer = tracer();
+    tracer.compacted(&TenantId::single(), &cycle(&[1, 2], replaced(3)));
+    let spans = ended(&tracer);
+    let [(of_job, job), (of_cycle, cycle)] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((of_job, &job.parent_span_id), (of_cycle, &cycle.span_id));
+    assert_eq!((job.name.as_str(), cycle.name.as_str()), ("compaction", "compaction cycle"));
+    assert_eq!(job.end_unix_nanos - job.start_unix_nanos, 3_000);
+    let said = |span: &Span, key: &str| {
+        span.attributes.iter().find(|a| a.key == key).map(|a| a.value.clone())
+    };
+    for (key, number) in [
+        ("traceql.compaction.input.blocks", 2),
+        ("traceql.compaction.input.bytes", 200),
+        ("traceql.block.spans", 12),
+        ("traceql.block.bytes", 100),
+    ] {
+        assert_eq!(said(job, key), Some(AttributeValue::Int(number)), "{key}");
+    }
+    let outcome = said(job, "traceql.compaction.outcome");
+    assert_eq!(outcome, Some(AttributeValue::String("replaced".to_owned())));
+    assert_eq!(said(cycle, "traceql.blocks.live"), Some(AttributeValue::Int(7)));
+    assert_eq!(job.status_code, 0);
+}
+
+#[test]
+fn compaction_of_what_only_compaction_has_caused_is_not_traced() {
+    let (tracer, tenant) = (tracer(), TenantId::single());
+    let shared = tracer.0.as_ref().unwrap();
+    let n_spans = |inputs: &[u128], outcome| {
+        tracer.compacted(&tenant, &cycle(inputs, outcome));
+        ended(&tracer).len()
+    };
+    shared.remember_block(Uuid::from_u128(1));
+    shared.remember_block(Uuid::from_u128(2));
+    assert_eq!(n_spans(&[1, 2], replaced(3)), 0);
+    assert_eq!(n_spans(&[3, 4], replaced(5)), 0, "what came of our own is our own");
+    assert_eq!(n_spans(&[5, 6], replaced(7)), 2, "there is something of others in both");
+    assert_eq!(n_spans(&[1, 3], JobOutcome::Stopped), 0);
+    let reason = "no".to_owned();
+    let error = traceql_blocks::Error::Usage { what: "x", value: String::new(), reason };
+    assert_eq!(n_spans(&[1, 3], JobOutcome::Failed(error)), 2, "what fails is told");
 }
 
 #[test]
@@ -160,4 +257,15 @@ async fn what_is_left_is_sent_at_the_end() {
     exporter.run(std::future::ready(()), Duration::from_secs(5)).await;
     assert_eq!(received.lock().len(), 1);
     assert_eq!(tracer.counts().unwrap().sent, 1);
+}
+
+#[tokio::test]
+async fn what_was_being_sent_at_the_end_is_sent_again() {
+    let (url, received) = receiver(&[]).await;
+    let tracer = Tracer::new(options(&url), || 5_000);
+    drop(tracer.request(|| "x".to_owned(), &HeaderMap::new(), Duration::ZERO));
+    let mut exporter = Exporter::new(tracer.clone(), &options(&url), |_| {}).unwrap();
+    exporter.under_way = exporter.batch(tracer.0.as_ref().unwrap());
+    exporter.run(std::future::ready(()), Duration::from_secs(5)).await;
+    assert_eq!((received.lock().len(), tracer.counts().unwrap().sent), (1, 1));
 }

@@ -1,6 +1,8 @@
 //! What the server is, does and was told, for people: plain text, and settings as YAML with Tempo's
 //! names where the meaning is the same.
 
+pub(crate) mod overrides;
+
 use std::fmt::Write as _;
 
 use crate::options::ServeOptions;
@@ -52,6 +54,7 @@ pub(crate) fn page(
         Page::Services => services(running),
         Page::Endpoints => endpoints(),
         Page::Config => yaml(&options.settings, shown),
+        Page::UsageStats => "usage-stats is not enabled\n".to_owned(),
         Page::All => format!(
             "# version\n{}\n# services\n{}\n# endpoints\n{}\n# config\n{}",
             version(),
@@ -90,6 +93,8 @@ fn endpoints() -> String {
 pub struct ShownSetting {
     /// Sections and name, with dots between. Those of a section stand together.
     pub path: &'static str,
+    /// Its place below a tenant, in a file of overrides, if tenants may have their own.
+    pub of_tenants: Option<&'static str>,
     /// Its value as YAML on one line; `None` if it has none, or is a secret.
     pub value: Option<String>,
     /// Its default, likewise.
@@ -103,26 +108,35 @@ pub fn settings_as_yaml(settings: &[ShownSetting]) -> String {
 }
 
 fn yaml(settings: &[ShownSetting], shown: Shown) -> String {
-    let mut text = String::new();
-    let mut open: Vec<&str> = Vec::new();
-    for ShownSetting { path, value, default } in settings {
+    let shown = settings.iter().filter_map(|ShownSetting { path, value, default, .. }| {
         let value = match shown {
             Shown::All => value,
-            Shown::Changed if default == value => continue,
+            Shown::Changed if default == value => return None,
             Shown::Changed => value,
             Shown::Defaults => default,
         };
-        let Some(value) = value else { continue };
+        Some((*path, value.as_deref()?))
+    });
+    let mut text = String::new();
+    section(&mut text, 0, shown);
+    text
+}
+
+/// Writes paths and values as they stand in a file, so many sections deep. Paths of a section stand
+/// together.
+fn section<'a>(text: &mut String, depth: usize, of: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut open: Vec<&str> = Vec::new();
+    for (path, value) in of {
         let sections: Vec<&str> = path.split('.').collect();
         let (name, sections) = sections.split_last().unwrap_or((&"", &[]));
         let n_common = open.iter().zip(sections).take_while(|(a, b)| a == b).count();
-        for (depth, section) in sections.iter().enumerate().skip(n_common) {
-            let _written = writeln!(text, "{:1$}{section}:", "", 2 * depth);
+        for (below, section) in sections.iter().enumerate().skip(n_common) {
+            // A string takes everything.
+            let _written = writeln!(text, "{:1$}{section}:", "", 2 * (depth + below));
         }
         open = sections.to_vec();
-        let _written = writeln!(text, "{:1$}{name}: {value}", "", 2 * sections.len());
+        let _written = writeln!(text, "{:1$}{name}: {value}", "", 2 * (depth + sections.len()));
     }
-    text
 }
 
 #[cfg(test)]
@@ -133,7 +147,12 @@ mod tests {
     fn a_section_opens_once() {
         let settings = ["a", "b.c", "b.d.e", "b.d.f", "g.h"];
         let one = || Some("1".to_owned());
-        let mut settings = settings.map(|path| ShownSetting { path, value: one(), default: None });
+        let mut settings = settings.map(|path| ShownSetting {
+            path,
+            of_tenants: None,
+            value: one(),
+            default: None,
+        });
         let all = "a: 1\nb:\n  c: 1\n  d:\n    e: 1\n    f: 1\ng:\n  h: 1\n";
         assert_eq!(settings_as_yaml(&settings), all);
         assert_eq!(yaml(&settings, Shown::Defaults), "");
