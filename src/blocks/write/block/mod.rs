@@ -20,8 +20,9 @@
 //!
 //! [`writer`](BlockWriter) knows objects and their order; `row_group` holds what is not yet in the
 //! file; `shred` walks a trace and hands every leaf its levels and values, `attributes` those of
-//! attribute lists, by the map of `places`; `leaf` gathers them and encodes pages, `page` puts header
-//! and checksum before each.
+//! attribute lists, by the map of `places`; `leaf` gathers them, or copies those of a row that another
+//! block has, and encodes pages; `words` are the values of a leaf with a dictionary; `page` puts header
+//! and checksum before each page.
 
 mod attributes;
 mod bloom;
@@ -33,8 +34,10 @@ mod settings;
 mod shred;
 #[cfg(test)]
 mod tests;
+mod words;
 mod writer;
 
+pub(crate) use attributes::has_column;
 pub use settings::{
     BlockSettings, BloomSettings, check_dedicated_columns, default_dedicated_columns,
 };

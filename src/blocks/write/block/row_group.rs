@@ -12,6 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::leaf::LeafColumn;
+use crate::read::merge::StoredRow;
 use crate::schema::tree::{ExpectedLeaf, LeafCompression, LeafEncoding};
 
 /// Values gathered before they are encoded together.
@@ -98,6 +99,15 @@ impl RowGroup {
     /// The leaves, for one more row.
     pub(super) fn leaves(&mut self) -> &mut [LeafColumn] {
         &mut self.leaves
+    }
+
+    /// Adds a row that another file has, laid out as this one.
+    pub(super) fn copy(&mut self, row: StoredRow<'_>) -> Result<()> {
+        let leaves = self.leaves.iter_mut().zip(row.step.leaves());
+        for (leaf, from) in leaves {
+            leaf.copy(from, row.row, row.input)?;
+        }
+        Ok(())
     }
 
     /// Ends a row.
