@@ -23,7 +23,7 @@ use crate::schema::{BlockSchema, LeafIndex};
 
 /// Rows that all blocks together hold, uncompressed and encoded; decoded they take some three times
 /// as much.
-const HELD_BYTES: u64 = 32 << 20;
+const HELD_BYTES: u64 = 16 << 20;
 /// Rows of one block that are held at least: a step decodes the pages it lies in anew, so that many
 /// small ones take long.
 const LEAST_HELD_BYTES: u64 = 1 << 20;

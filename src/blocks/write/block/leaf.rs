@@ -36,9 +36,9 @@ pub(super) struct LeafColumn {
 }
 
 #[derive(Default)]
-struct Levels {
-    rep: Vec<i16>,
-    def: Vec<i16>,
+pub(super) struct Levels {
+    pub(super) rep: Vec<i16>,
+    pub(super) def: Vec<i16>,
 }
 
 /// Values that are not encoded yet.
@@ -267,7 +267,7 @@ impl LeafColumn {
                 ends.clear();
             }
             (ColumnWriter::ByteArrayColumnWriter(writer), Values::Words(words)) => {
-                writer.write_batch(&words.take(), def, rep)?;
+                words.encode(self.levels.as_ref(), self.max_def, writer)?;
             }
             _ => return Err(other_type()),
         }

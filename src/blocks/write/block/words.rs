@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use bytes::Bytes;
-use parquet::data_type::ByteArray;
+use parquet::column::writer::ColumnWriterImpl;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::errors::{ParquetError, Result};
 
+use super::leaf::Levels;
 use crate::read::values::StringTable;
 
 /// The dictionary of a column chunk under construction, and the codes that are not encoded yet.
@@ -19,6 +22,8 @@ use crate::read::values::StringTable;
 pub(super) struct Words {
     codes: Vec<u32>,
     words: Vec<ByteArray>,
+    /// Room for values on their way to the library.
+    values: Vec<ByteArray>,
     known: HashMap<Bytes, u32, RandomState>,
     /// By input.
     translations: Vec<Option<Translation>>,
@@ -33,6 +38,8 @@ struct Translation {
     codes: Vec<u32>,
 }
 
+/// Entries that are given to the library at once, at least, if there are as many.
+const ENTRIES_AT_ONCE: usize = 4096;
 /// No word: a dictionary is far smaller.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -77,10 +84,49 @@ impl Words {
         self.translations[input] = Some(translation);
     }
 
-    /// Takes out the values that are not encoded yet.
-    pub(super) fn take(&mut self) -> Vec<ByteArray> {
-        let words = &self.words;
-        self.codes.drain(..).map(|code| words[code as usize].clone()).collect()
+    /// Encodes what has been added since the last time, some rows at once: a value in the form that
+    /// the library takes is eight times as large as its code.
+    pub(super) fn encode(
+        &mut self,
+        levels: Option<&Levels>,
+        max_def: i16,
+        writer: &mut ColumnWriterImpl<ByteArrayType>,
+    ) -> Result<()> {
+        let Self { codes, words, values, .. } = self;
+        let mut rest = codes.as_slice();
+        let mut write = |n: usize, def: Option<&[i16]>, rep: Option<&[i16]>| {
+            let (next, behind) = rest.split_at_checked(n).ok_or_else(|| {
+                ParquetError::General("a leaf has fewer values than its levels say".to_owned())
+            })?;
+            rest = behind;
+            values.clear();
+            values.extend(next.iter().map(|code| words[*code as usize].clone()));
+            writer.write_batch(values, def, rep).map(drop)
+        };
+        match levels {
+            None => {
+                let n_values = codes.len();
+                for start in (0..n_values).step_by(ENTRIES_AT_ONCE) {
+                    write(ENTRIES_AT_ONCE.min(n_values - start), None, None)?;
+                }
+            }
+            Some(Levels { rep, def }) => {
+                let mut start = 0;
+                while start < rep.len() {
+                    // Only whole rows may be written.
+                    let behind = (start + ENTRIES_AT_ONCE).min(rep.len());
+                    let next_row = rep[behind..].iter().position(|rep| *rep == 0);
+                    let end = next_row.map_or(rep.len(), |at| behind + at);
+                    let def = &def[start..end];
+                    let n_values = def.iter().filter(|def| **def == max_def).count();
+                    write(n_values, Some(def), Some(&rep[start..end]))?;
+                    start = end;
+                }
+            }
+        }
+        codes.clear();
+        values.clear();
+        Ok(())
     }
 
     fn code(&mut self, value: &[u8]) -> u32 {
