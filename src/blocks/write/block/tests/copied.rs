@@ -52,7 +52,7 @@ fn with_plain_keys(mut traces: Vec<Trace>) -> Vec<Trace> {
 /// Generated traces: every other time without what keeps their rows from being copied.
 fn sent(runner: &mut TestRunner, case: usize) -> Vec<Trace> {
     let sent = traces().new_tree(runner).unwrap().current();
-    if case % 2 == 0 { sent } else { with_plain_keys(sent) }
+    if case.is_multiple_of(2) { sent } else { with_plain_keys(sent) }
 }
 
 /// Writes the traces of some blocks into one, and counts the rows that were copied.
