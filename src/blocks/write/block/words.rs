@@ -90,7 +90,7 @@ impl Words {
         &mut self,
         levels: Option<&Levels>,
         max_def: i16,
-        writer: &mut ColumnWriterImpl<ByteArrayType>,
+        writer: &mut ColumnWriterImpl<'_, ByteArrayType>,
     ) -> Result<()> {
         let Self { codes, words, values, .. } = self;
         let mut rest = codes.as_slice();
