@@ -4,7 +4,7 @@
 //! Of each block only some rows are held at a time, a step. How far all of them reach together can be
 //! put in order: a plan. What is in one block alone need not become a trace if the block that is
 //! written is laid out as the one that is read: it is given as a row, to be copied leaf by leaf
-//! ([`super::copyable`] says which rows can be). All other rows of a plan are taken apart at once.
+//! (`copyable` says which rows can be). All other rows of a plan are taken apart at once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

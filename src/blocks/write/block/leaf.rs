@@ -1,5 +1,6 @@
-//! One leaf of one row group: levels and values gathered for a batch of rows, then encoded and
-//! compressed into pages by the Parquet library's column writer. Knows nothing of traces.
+//! One leaf of one row group: levels and values gathered for a batch of rows, then made into
+//! pages, by the Parquet library's column writer or, if there is a dictionary, by `coded`. Knows nothing
+//! of traces.
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::coded::CodedChunk;
 use super::page::PageBuffer;
 use super::words::Words;
 use crate::read::library::{self, LeafValues};
@@ -27,12 +29,18 @@ pub(super) struct LeafColumn {
     levels: Option<Levels>,
     max_def: i16,
     values: Values,
-    writer: ColumnWriter<'static>,
-    pages: PageBuffer,
+    writer: Writer,
     /// Bytes so far, of a leaf without dictionary.
     n_bytes: u64,
     /// Values so far, of a leaf with one.
     n_coded: u64,
+}
+
+/// What makes pages of them.
+enum Writer {
+    Library(Box<ColumnWriter<'static>>, PageBuffer),
+    /// Of a leaf with a dictionary.
+    Coded(Box<CodedChunk>),
 }
 
 #[derive(Default)]
@@ -62,7 +70,6 @@ impl LeafColumn {
         column: ColumnDescPtr,
         properties: WriterPropertiesPtr,
     ) -> Self {
-        let pages = PageBuffer::default();
         let values = match leaf.kind {
             Kind::Bool => Values::Bool(Vec::new()),
             Kind::I32 | Kind::U32 => Values::I32(Vec::new()),
@@ -74,9 +81,14 @@ impl LeafColumn {
         Self {
             levels: (leaf.max_def > 0).then(Levels::default),
             max_def: leaf.max_def,
+            writer: if matches!(values, Values::Words(_)) {
+                Writer::Coded(Box::new(CodedChunk::new(column, &properties)))
+            } else {
+                let pages = PageBuffer::default();
+                let writer = get_column_writer(column, properties, Box::new(pages.clone()));
+                Writer::Library(Box::new(writer), pages)
+            },
             values,
-            writer: get_column_writer(column, properties, Box::new(pages.clone())),
-            pages,
             n_bytes: 0,
             n_coded: 0,
         }
@@ -235,11 +247,19 @@ impl LeafColumn {
 
     /// Encodes what has been gathered. Only whole rows may have been.
     pub(super) fn flush(&mut self) -> Result<()> {
+        let writer = match (&mut self.writer, &mut self.values) {
+            (Writer::Library(writer, _), _) => writer.as_mut(),
+            (Writer::Coded(chunk), Values::Words(words)) => {
+                let (codes, words) = words.parts();
+                return chunk.write_pages(self.levels.as_mut(), codes, words, false);
+            }
+            (Writer::Coded(_), _) => return Err(other_type()),
+        };
         let (def, rep) = match &self.levels {
             Some(levels) => (Some(levels.def.as_slice()), Some(levels.rep.as_slice())),
             None => (None, None),
         };
-        match (&mut self.writer, &mut self.values) {
+        match (writer, &mut self.values) {
             (ColumnWriter::BoolColumnWriter(writer), Values::Bool(values)) => {
                 writer.write_batch(values, def, rep)?;
                 values.clear();
@@ -266,9 +286,6 @@ impl LeafColumn {
                 writer.write_batch(&values, def, rep)?;
                 ends.clear();
             }
-            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Words(words)) => {
-                words.encode(self.levels.as_ref(), self.max_def, writer)?;
-            }
             _ => return Err(other_type()),
         }
         if let Some(levels) = &mut self.levels {
@@ -281,8 +298,18 @@ impl LeafColumn {
     /// Ends the column chunk: its pages, and what the footer says of them.
     pub(super) fn close(mut self) -> Result<(Bytes, ColumnCloseResult)> {
         self.flush()?;
-        let closed = self.writer.close()?;
-        Ok((self.pages.take(), closed))
+        match (self.writer, &mut self.values) {
+            (Writer::Library(writer, pages), _) => {
+                let closed = writer.close()?;
+                Ok((pages.take(), closed))
+            }
+            (Writer::Coded(mut chunk), Values::Words(words)) => {
+                let (codes, words) = words.parts();
+                chunk.write_pages(self.levels.as_mut(), codes, words, true)?;
+                chunk.close(words)
+            }
+            (Writer::Coded(_), _) => Err(other_type()),
+        }
     }
 }
 

@@ -5,25 +5,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::read::values::StringTable;
 use ahash::RandomState;
 use bytes::Bytes;
-use parquet::column::writer::ColumnWriterImpl;
-use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::errors::{ParquetError, Result};
 
-use super::leaf::Levels;
-use crate::read::values::StringTable;
-
-/// The dictionary of a column chunk under construction, and the codes that are not encoded yet.
-///
-/// The words are held here, once, so that the library's dictionary does not keep every batch alive
-/// that it met a value in.
+/// The dictionary of a column chunk under construction, and the codes that are in no page yet.
 #[derive(Default)]
 pub(super) struct Words {
     codes: Vec<u32>,
-    words: Vec<ByteArray>,
-    /// Room for values on their way to the library.
-    values: Vec<ByteArray>,
+    words: Vec<Bytes>,
     known: HashMap<Bytes, u32, RandomState>,
     /// By input.
     translations: Vec<Option<Translation>>,
@@ -38,8 +28,6 @@ struct Translation {
     codes: Vec<u32>,
 }
 
-/// Entries that are given to the library at once, at least, if there are as many.
-const ENTRIES_AT_ONCE: usize = 4096;
 /// No word: a dictionary is far smaller.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -84,49 +72,9 @@ impl Words {
         self.translations[input] = Some(translation);
     }
 
-    /// Encodes what has been added since the last time, some rows at once: a value in the form that
-    /// the library takes is eight times as large as its code.
-    pub(super) fn encode(
-        &mut self,
-        levels: Option<&Levels>,
-        max_def: i16,
-        writer: &mut ColumnWriterImpl<'_, ByteArrayType>,
-    ) -> Result<()> {
-        let Self { codes, words, values, .. } = self;
-        let mut rest = codes.as_slice();
-        let mut write = |n: usize, def: Option<&[i16]>, rep: Option<&[i16]>| {
-            let (next, behind) = rest.split_at_checked(n).ok_or_else(|| {
-                ParquetError::General("a leaf has fewer values than its levels say".to_owned())
-            })?;
-            rest = behind;
-            values.clear();
-            values.extend(next.iter().map(|code| words[*code as usize].clone()));
-            writer.write_batch(values, def, rep).map(drop)
-        };
-        match levels {
-            None => {
-                let n_values = codes.len();
-                for start in (0..n_values).step_by(ENTRIES_AT_ONCE) {
-                    write(ENTRIES_AT_ONCE.min(n_values - start), None, None)?;
-                }
-            }
-            Some(Levels { rep, def }) => {
-                let mut start = 0;
-                while start < rep.len() {
-                    // Only whole rows may be written.
-                    let behind = (start + ENTRIES_AT_ONCE).min(rep.len());
-                    let next_row = rep[behind..].iter().position(|rep| *rep == 0);
-                    let end = next_row.map_or(rep.len(), |at| behind + at);
-                    let def = &def[start..end];
-                    let n_values = def.iter().filter(|def| **def == max_def).count();
-                    write(n_values, Some(def), Some(&rep[start..end]))?;
-                    start = end;
-                }
-            }
-        }
-        codes.clear();
-        values.clear();
-        Ok(())
+    /// Codes of the values that are in no page yet, to be taken out, and all words.
+    pub(super) fn parts(&mut self) -> (&mut Vec<u32>, &[Bytes]) {
+        (&mut self.codes, &self.words)
     }
 
     fn code(&mut self, value: &[u8]) -> u32 {
@@ -137,7 +85,7 @@ impl Words {
         let word = Bytes::copy_from_slice(value);
         self.n_bytes += value.len() as u64;
         self.known.insert(word.clone(), code);
-        self.words.push(word.into());
+        self.words.push(word);
         code
     }
 }
