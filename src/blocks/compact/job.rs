@@ -140,9 +140,10 @@ impl Work<'_> {
         writer: &mut BlockWriter,
     ) -> Result<Option<Halt>> {
         let inputs: Vec<Block> = job.inputs.iter().map(|meta| self.place.block(meta)).collect();
-        let mut traces = MergedTraces::open(&inputs, self.context).await?;
-        while let Some(stored) = traces.next().await? {
-            writer.write_stored(&stored.trace, &stored.fields).await?;
+        let traces = MergedTraces::open(&inputs, self.context).await?;
+        let mut traces = traces.copying_into(writer.schema());
+        while let Some(row) = traces.next().await? {
+            writer.write_merged(row).await?;
             if writer.trace_count().is_multiple_of(TRACES_OF_A_TURN) {
                 tokio::task::yield_now().await;
                 if let Some(halt) = self.turn().await? {

@@ -2,10 +2,6 @@
 //! parent, and the left and right numbers from which ancestry is read off. Works on ids alone, so
 //! that the writer, the verifier and in-memory traces share it; knows no columns.
 
-use std::collections::HashMap;
-
-use ahash::RandomState;
-
 use super::span_key;
 
 /// OTLP number of the kind `server`.
@@ -41,16 +37,9 @@ pub struct NestedSet {
     pub child_count: i32,
 }
 
-/// One or two spans with the same id.
-#[derive(Clone, Copy)]
-struct SameId {
-    first: u32,
-    second: Option<u32>,
-}
-
 /// Numbers `spans`, given in storage order; the result has the same order.
 ///
-/// Takes linear time and no stack, however deep the trace.
+/// Takes no more time than sorting them by id, and no stack, however deep the trace.
 #[must_use]
 pub fn number_spans(spans: &[SpanLink<'_>]) -> Vec<NestedSet> {
     let mut numbers = vec![NestedSet::default(); spans.len()];
@@ -65,39 +54,30 @@ pub fn number_spans(spans: &[SpanLink<'_>]) -> Vec<NestedSet> {
     numbers
 }
 
-/// Spans by id; `None` if three or more share one.
-fn index_by_key(spans: &[SpanLink<'_>]) -> Option<HashMap<u64, SameId, RandomState>> {
-    let mut by_key: HashMap<u64, SameId, RandomState> =
-        HashMap::with_capacity_and_hasher(spans.len(), RandomState::new());
-    for (index, span) in (0u32..).zip(spans) {
-        let same =
-            by_key.entry(span_key(span.span_id)).or_insert(SameId { first: index, second: None });
-        if same.first == index {
-            continue;
-        }
-        if same.second.replace(index).is_some() {
-            return None;
-        }
-    }
-    Some(by_key)
+/// Places of spans by id, and then by place; `None` if three or more share one.
+///
+/// Sorted rather than hashed: most traces are small, and there are very many of them.
+fn index_by_key(spans: &[SpanLink<'_>]) -> Option<Vec<(u64, u32)>> {
+    let keys = spans.iter().map(|span| span_key(span.span_id));
+    let mut by_key: Vec<(u64, u32)> = keys.zip(0_u32..).collect();
+    by_key.sort_unstable();
+    by_key.windows(3).all(|three| three[0].0 != three[2].0).then_some(by_key)
 }
 
-fn resolve_parents(
-    spans: &[SpanLink<'_>],
-    by_key: &HashMap<u64, SameId, RandomState>,
-    numbers: &mut [NestedSet],
-) {
+fn resolve_parents(spans: &[SpanLink<'_>], by_key: &[(u64, u32)], numbers: &mut [NestedSet]) {
     for (index, span) in spans.iter().enumerate() {
         if span.parent_span_id.is_empty() {
             continue;
         }
-        let Some(same) = by_key.get(&span_key(span.parent_span_id)) else { continue };
-        let parent = match same.second {
-            None => Some(same.first),
-            Some(second) => {
+        let key = span_key(span.parent_span_id);
+        let first = by_key.partition_point(|place| place.0 < key);
+        let mut same = by_key[first..].iter().take_while(|place| place.0 == key).map(|it| it.1);
+        let parent = match (same.next(), same.next()) {
+            (Some(first), Some(second)) => {
                 let wanted = if span.kind == SERVER { CLIENT } else { SERVER };
-                [same.first, second].into_iter().find(|&i| spans[i as usize].kind == wanted)
+                [first, second].into_iter().find(|&i| spans[i as usize].kind == wanted)
             }
+            (only, _) => only,
         };
         if let Some(parent) = parent {
             numbers[index].parent_index = Some(parent);

@@ -9,7 +9,7 @@ use super::{AttributeValue, KeyValue, Resource, ResourceSpans, ScopeSpans, Span,
 /// Resource attribute that names the service.
 pub const SERVICE_NAME: &str = "service.name";
 /// OTLP number of the status `error`.
-const STATUS_ERROR: i32 = 2;
+pub(crate) const STATUS_ERROR: i32 = 2;
 
 /// The first bytes of a span id as a number; shorter ids are padded with zeros on the right. Ids
 /// are told apart by this alone (`blocks.md` 4.9, 5.4).

@@ -16,6 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::encoding::ByteArrays;
 use super::error::{DecodeError, Result};
+use super::values::StringTable;
 
 /// Levels and values of some rows of a leaf.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,33 @@ pub(crate) enum Values {
     F64(Vec<f64>),
     /// BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY.
     Bytes(ByteArrays),
+    /// BYTE_ARRAY as it is stored: codes into the dictionary of the column chunk, all of which it
+    /// has.
+    Coded(Vec<u32>, Arc<StringTable>),
+}
+
+impl Values {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bool(values) => values.len(),
+            Self::I32(values) => values.len(),
+            Self::I64(values) => values.len(),
+            Self::F64(values) => values.len(),
+            Self::Bytes(values) => values.len(),
+            Self::Coded(codes, _) => codes.len(),
+        }
+    }
+
+    /// A byte string; empty past the end, and if these are none.
+    #[inline]
+    pub(crate) fn bytes(&self, at: usize) -> &[u8] {
+        match self {
+            Self::Bytes(values) => values.get(at).unwrap_or_default(),
+            Self::Coded(codes, table) => codes.get(at).map_or(&[], |code| table.get(*code)),
+            _ => &[],
+        }
+    }
 }
 
 /// Reads `rows`, counted in the row group, of a column chunk given as all its bytes. `n_rows` is

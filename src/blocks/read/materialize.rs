@@ -347,7 +347,7 @@ impl<'a> Rows<'a> {
         let is_service_name = info.path == "rs.Resource.ServiceName";
         let mut column = self.columns(Some(leaf), rank(level), attributes.len(), |leaf| {
             Ok(match &self.leaves[leaf.index].values {
-                Values::Bytes(_) => {
+                Values::Bytes(_) | Values::Coded(..) => {
                     self.texts_of(leaf)?.into_iter().map(AttributeValue::String).collect()
                 }
                 _ => self.ints_of(leaf)?.into_iter().map(AttributeValue::Int).collect(),
@@ -417,13 +417,7 @@ impl<'a> Rows<'a> {
     }
 
     fn check_count(&self, leaf: &LeafInfo, n: usize) -> Result<()> {
-        let found = match &self.leaves[leaf.index].values {
-            Values::Bool(values) => values.len(),
-            Values::I32(values) => values.len(),
-            Values::I64(values) => values.len(),
-            Values::F64(values) => values.len(),
-            Values::Bytes(values) => values.len(),
-        };
+        let found = self.leaves[leaf.index].values.len();
         if found == n {
             return Ok(());
         }
@@ -511,7 +505,9 @@ impl<'a> Rows<'a> {
 
     fn bytes_of(&self, leaf: &LeafInfo) -> Result<impl Iterator<Item = &[u8]>> {
         match &self.leaves[leaf.index].values {
-            Values::Bytes(values) => Ok(values.iter()),
+            values @ (Values::Bytes(_) | Values::Coded(..)) => {
+                Ok((0..values.len()).map(|at| values.bytes(at)))
+            }
             other => Err(self.wrong_type(leaf, "byte arrays", other)),
         }
     }
@@ -532,7 +528,7 @@ impl<'a> Rows<'a> {
             Values::Bool(_) => "booleans",
             Values::I32(_) | Values::I64(_) => "integers",
             Values::F64(_) => "doubles",
-            Values::Bytes(_) => "byte arrays",
+            Values::Bytes(_) | Values::Coded(..) => "byte arrays",
         };
         self.corrupt(&leaf.path, expected, found.to_owned())
     }

@@ -6,10 +6,12 @@
 //! in `materialize`, trace by id in [`find`].
 
 mod attribute;
+mod attribute_lists;
 pub mod batch;
 pub mod block_batch;
 mod compression;
 mod context;
+pub(crate) mod copyable;
 mod counts;
 mod dictionary;
 pub mod digest;
@@ -36,6 +38,7 @@ pub mod predicate;
 mod resident;
 pub mod rows;
 mod shared;
+pub(crate) mod step;
 pub mod structure;
 pub(crate) mod thrift;
 mod v3;

@@ -222,11 +222,6 @@ impl DataPage {
             .clone()
     }
 
-    /// Appends the dictionary code of every value.
-    pub(crate) fn codes(&self, out: &mut Vec<u32>) -> Result<()> {
-        self.codes_to(usize::MAX, out)
-    }
-
     /// Appends the dictionary codes of the first `wanted` values.
     pub(crate) fn codes_to(&self, wanted: usize, out: &mut Vec<u32>) -> Result<()> {
         let Some(CodeSection { runs, width, n, at }) = self.code_section()? else { return Ok(()) };
@@ -237,11 +232,6 @@ impl DataPage {
     pub(crate) fn find_codes(&self, wanted: &CodeSet, hits: &mut Vec<u32>) -> Result<()> {
         let Some(CodeSection { runs, width, n, at }) = self.code_section()? else { return Ok(()) };
         encoding::find_codes(runs, width, n, wanted, hits).map_err(|e| e.shifted(at))
-    }
-
-    /// Appends 64-bit integers.
-    pub(crate) fn i64s(&self, out: &mut Vec<i64>) -> Result<()> {
-        self.i64s_to(usize::MAX, out)
     }
 
     /// Appends the first `wanted` of the 64-bit integers.
@@ -258,11 +248,6 @@ impl DataPage {
             other => Err(self.unsupported(other)),
         }
         .map_err(|e| e.shifted(sections.values_at))
-    }
-
-    /// Appends 32-bit integers.
-    pub(crate) fn i32s(&self, out: &mut Vec<i32>) -> Result<()> {
-        self.i32s_to(usize::MAX, out)
     }
 
     /// Appends the first `wanted` of the 32-bit integers.

@@ -33,6 +33,25 @@ pub struct StoredTrace {
 }
 
 impl StoredTrace {
+    /// The traces of some rows, with what their trace-level columns say.
+    pub(crate) fn of_rows(rows: &Rows<'_>) -> Result<Vec<Self>> {
+        let level = Level::Trace;
+        let starts = rows.ints("StartTimeUnixNano", level)?.into_iter();
+        let ends = rows.ints("EndTimeUnixNano", level)?.into_iter();
+        let services = rows.texts("RootServiceName", level)?.into_iter();
+        let names = rows.texts("RootSpanName", level)?.into_iter();
+        let fields = starts.zip(ends).zip(services).zip(names);
+        let fields =
+            fields.map(|(((start, end), root_service_name), root_span_name)| TraceFields {
+                start_unix_nanos: start.cast_unsigned(),
+                end_unix_nanos: end.cast_unsigned(),
+                root_service_name,
+                root_span_name,
+            });
+        let traces = rows.traces()?.into_iter().zip(fields);
+        Ok(traces.map(|(trace, fields)| Self { trace, fields }).collect())
+    }
+
     /// Parts of one trace as one, as a compaction makes one of them; `None` of none. Of a span that
     /// several parts hold, the first part's copy counts.
     #[must_use]
@@ -54,13 +73,21 @@ impl StoredTrace {
 #[derive(Debug)]
 pub struct RowReader {
     window: Window,
+    /// Whether strings of a dictionary are left as codes.
+    keeps_codes: bool,
 }
 
 impl RowReader {
     /// A reader of one row group; nothing is read yet.
     #[must_use]
     pub fn new(block: &Arc<OpenBlock>, row_group: usize, context: &ReadContext) -> Self {
-        Self { window: Window::new(Arc::clone(block), row_group, 0..0, context.clone()) }
+        let window = Window::new(Arc::clone(block), row_group, 0..0, context.clone());
+        Self { window, keeps_codes: false }
+    }
+
+    /// Leaves strings as codes wherever all of a leaf's are, for whoever knows what to do with them.
+    pub(crate) fn keeping_codes(self) -> Self {
+        Self { keeps_codes: true, ..self }
     }
 
     /// The traces of some rows, counted in the row group.
@@ -78,22 +105,7 @@ impl RowReader {
     /// As [`RowReader::traces`].
     pub async fn stored_traces(&mut self, rows: Range<u32>) -> Result<Vec<StoredTrace>> {
         let leaves = self.all_leaves(rows).await?;
-        let rows = self.rows(leaves)?;
-        let level = Level::Trace;
-        let starts = rows.ints("StartTimeUnixNano", level)?.into_iter();
-        let ends = rows.ints("EndTimeUnixNano", level)?.into_iter();
-        let services = rows.texts("RootServiceName", level)?.into_iter();
-        let names = rows.texts("RootSpanName", level)?.into_iter();
-        let fields = starts.zip(ends).zip(services).zip(names);
-        let fields =
-            fields.map(|(((start, end), root_service_name), root_span_name)| TraceFields {
-                start_unix_nanos: start.cast_unsigned(),
-                end_unix_nanos: end.cast_unsigned(),
-                root_service_name,
-                root_span_name,
-            });
-        let traces = rows.traces()?.into_iter().zip(fields);
-        Ok(traces.map(|(trace, fields)| StoredTrace { trace, fields }).collect())
+        StoredTrace::of_rows(&self.rows(leaves)?)
     }
 
     /// The rows of the row group in steps of bounded size.
@@ -103,13 +115,16 @@ impl RowReader {
 
     /// The rows of the row group in steps of about so many bytes, uncompressed.
     pub(crate) fn steps_within(&self, step_bytes: u64) -> impl Iterator<Item = Range<u32>> + use<> {
-        let block = &self.window.block;
-        let n_rows = block.n_rows(self.window.row_group);
-        let row_group = block.metadata().row_group(self.window.row_group);
-        let n_bytes = u64::try_from(row_group.total_byte_size()).unwrap_or(0);
-        let n_steps = u32::try_from(n_bytes.div_ceil(step_bytes)).unwrap_or(u32::MAX);
+        let n_rows = self.window.block.n_rows(self.window.row_group);
+        let n_steps = u32::try_from(self.n_bytes().div_ceil(step_bytes)).unwrap_or(u32::MAX);
         let step = n_rows.div_ceil(n_steps.max(1)).max(1);
         (0..n_rows.div_ceil(step)).map(move |at| at * step..((at + 1) * step).min(n_rows))
+    }
+
+    /// Bytes of the row group, uncompressed.
+    pub(crate) fn n_bytes(&self) -> u64 {
+        let row_group = self.window.block.metadata().row_group(self.window.row_group);
+        u64::try_from(row_group.total_byte_size()).unwrap_or(0)
     }
 
     /// Levels and values of all leaves of some rows.
@@ -172,6 +187,11 @@ impl RowReader {
 
     fn leaf(&self, leaf: LeafIndex, all: &Mask) -> Demand<LeafValues> {
         let info = self.info(leaf);
+        let is_text = info.physical == PhysicalType::BYTE_ARRAY;
+        let pieces = self.window.pieces(leaf, all)?;
+        let is_coded = |piece: &Piece| matches!(&piece.held.page, LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary);
+        let table =
+            if is_text && pieces.iter().any(is_coded) { self.window.table(leaf)? } else { None };
         let mut whole = LeafValues {
             rep: Vec::new(),
             def: Vec::new(),
@@ -180,14 +200,14 @@ impl RowReader {
                 PhysicalType::INT32 => Values::I32(Vec::new()),
                 PhysicalType::INT64 => Values::I64(Vec::new()),
                 PhysicalType::DOUBLE => Values::F64(Vec::new()),
-                _ => Values::Bytes(ByteArrays::new()),
+                _ => match &table {
+                    Some(table) if self.keeps_codes && pieces.iter().all(is_coded) => {
+                        Values::Coded(Vec::new(), Arc::clone(table))
+                    }
+                    _ => Values::Bytes(ByteArrays::new()),
+                },
             },
         };
-        let is_text = matches!(whole.values, Values::Bytes(_));
-        let pieces = self.window.pieces(leaf, all)?;
-        let coded = |piece: &Piece| matches!(&piece.held.page, LeafPage::Encoded(page) if page.encoding() == Encoding::RleDictionary);
-        let table =
-            if is_text && pieces.iter().any(coded) { self.window.table(leaf)? } else { None };
         for piece in &pieces {
             self.add_piece(info, piece, table.as_deref(), &mut whole)
                 .map_err(|error| self.window.fail(leaf, piece, error))?;
@@ -212,26 +232,58 @@ impl RowReader {
         table: Option<&StringTable>,
         to: &mut LeafValues,
     ) -> Result<(), DecodeError> {
-        let levels = piece.held.page.levels()?;
-        let window = self.window.rows();
-        let mut row = piece.rows.start.wrapping_sub(1);
-        // Entries and values before the window, and those up to its end.
-        let (mut skipped, mut end) = ((0, 0), (0, 0));
-        for (&rep, &def) in levels.rep.iter().zip(&levels.def) {
-            row = row.wrapping_add(u32::from(rep == 0));
-            if row >= window.end {
-                break;
+        let before = to.rep.len();
+        match &piece.held.page {
+            LeafPage::Encoded(page) => {
+                page.rep_levels(&mut to.rep)?;
+                page.def_levels(&mut to.def)?;
             }
-            end.0 += 1;
-            end.1 += usize::from(def == info.max_def);
-            if row < window.start {
-                skipped = end;
+            LeafPage::Library(leaf) => {
+                to.rep.extend_from_slice(&leaf.rep);
+                to.def.extend_from_slice(&leaf.def);
             }
         }
-        to.rep.extend_from_slice(&levels.rep[skipped.0..end.0]);
-        to.def.extend_from_slice(&levels.def[skipped.0..end.0]);
-        add_values(&piece.held.page, table, skipped.1..end.1, &mut to.values)
+        let (rep, def) = (&to.rep[before..], &to.def[before..]);
+        if let Some(rep) = rep.first().filter(|rep| **rep != 0) {
+            return Err(DecodeError::corrupt("repetition levels", "a row's first", rep, 0));
+        }
+        let (window, rows) = (self.window.rows(), &piece.rows);
+        let start = row_start(rep, window.start.saturating_sub(rows.start));
+        let end = match window.end < rows.end {
+            true => row_start(rep, window.end.saturating_sub(rows.start)),
+            false => rep.len(),
+        };
+        let n_values =
+            |entries: Range<usize>| def[entries].iter().filter(|def| **def == info.max_def).count();
+        let first = n_values(0..start);
+        let values = first..first + n_values(start..end);
+        keep(&mut to.rep, before, start..end);
+        keep(&mut to.def, before, start..end);
+        add_values(&piece.held.page, table, values, &mut to.values)
     }
+}
+
+/// Where a row of a page begins among its entries.
+fn row_start(rep: &[u8], row: u32) -> usize {
+    // Blocks in which zeros are counted without looking where they are.
+    const BLOCK: usize = 256;
+    let (mut row, mut start) = (row as usize, 0);
+    for block in rep.chunks(BLOCK) {
+        let n_rows = block.iter().filter(|rep| **rep == 0).count();
+        if row < n_rows {
+            let mut starts = (0..block.len()).filter(|at| block[*at] == 0);
+            return start + starts.nth(row).unwrap_or(0);
+        }
+        row -= n_rows;
+        start += block.len();
+    }
+    start
+}
+
+/// Keeps a range, counted from `before`, of what was added behind it.
+fn keep<T>(values: &mut Vec<T>, before: usize, range: Range<usize>) {
+    values.truncate(before + range.end);
+    values.drain(before..before + range.start);
 }
 
 /// Adds some values of a page.
@@ -241,65 +293,53 @@ fn add_values(
     range: Range<usize>,
     to: &mut Values,
 ) -> Result<(), DecodeError> {
-    fn extend<T: Copy>(
+    fn extend<T>(
         to: &mut Vec<T>,
-        from: &[T],
         range: Range<usize>,
+        decode: impl FnOnce(&mut Vec<T>) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
+        let before = to.len();
+        decode(to)?;
+        if to.len() - before < range.end {
+            return Err(too_few(&range, to.len() - before));
+        }
+        keep(to, before, range);
+        Ok(())
+    }
+    fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], range: Range<usize>) -> Result<(), DecodeError> {
         to.extend_from_slice(from.get(range.clone()).ok_or_else(|| too_few(&range, from.len()))?);
         Ok(())
     }
+    let n = range.end;
     match (page, to) {
-        (LeafPage::Encoded(page), Values::Bool(to)) => {
-            let mut values = Vec::new();
-            page.bools(&mut values)?;
-            extend(to, &values, range)
-        }
-        (LeafPage::Encoded(page), Values::I32(to)) => {
-            let mut values = Vec::new();
-            page.i32s(&mut values)?;
-            extend(to, &values, range)
-        }
-        (LeafPage::Encoded(page), Values::I64(to)) => {
-            let mut values = Vec::new();
-            page.i64s(&mut values)?;
-            extend(to, &values, range)
-        }
-        (LeafPage::Encoded(page), Values::F64(to)) => {
-            let mut values = Vec::new();
-            page.f64s(&mut values)?;
-            extend(to, &values, range)
-        }
+        (LeafPage::Encoded(page), Values::Bool(to)) => extend(to, range, |to| page.bools(to)),
+        (LeafPage::Encoded(page), Values::I32(to)) => extend(to, range, |to| page.i32s_to(n, to)),
+        (LeafPage::Encoded(page), Values::I64(to)) => extend(to, range, |to| page.i64s_to(n, to)),
+        (LeafPage::Encoded(page), Values::F64(to)) => extend(to, range, |to| page.f64s(to)),
         (LeafPage::Encoded(page), Values::Bytes(to)) => {
             if page.encoding() == Encoding::RleDictionary {
                 let mut codes = Vec::new();
-                page.codes(&mut codes)?;
+                page.codes_to(n, &mut codes)?;
                 return add_coded(&codes, table, range, to);
             }
             let mut values = ByteArrays::new();
             page.byte_arrays(&mut values)?;
-            add_strings(&values, range, to)
+            to.push_range(&values, range)
+        }
+        (LeafPage::Encoded(page), Values::Coded(to, table)) => {
+            let before = to.len();
+            extend(to, range, |to| page.codes_to(n, to))?;
+            check_codes(&to[before..], table)
         }
         (LeafPage::Library(leaf), to) => match (&leaf.values, to) {
-            (Values::Bool(values), Values::Bool(to)) => extend(to, values, range),
-            (Values::I32(values), Values::I32(to)) => extend(to, values, range),
-            (Values::I64(values), Values::I64(to)) => extend(to, values, range),
-            (Values::F64(values), Values::F64(to)) => extend(to, values, range),
-            (Values::Bytes(values), Values::Bytes(to)) => add_strings(values, range, to),
+            (Values::Bool(values), Values::Bool(to)) => copy(to, values, range),
+            (Values::I32(values), Values::I32(to)) => copy(to, values, range),
+            (Values::I64(values), Values::I64(to)) => copy(to, values, range),
+            (Values::F64(values), Values::F64(to)) => copy(to, values, range),
+            (Values::Bytes(values), Values::Bytes(to)) => to.push_range(values, range),
             _ => Err(DecodeError::corrupt("values", "the type of the leaf", "another", 0)),
         },
     }
-}
-
-fn add_strings(
-    values: &ByteArrays,
-    range: Range<usize>,
-    to: &mut ByteArrays,
-) -> Result<(), DecodeError> {
-    for at in range.clone() {
-        to.push(values.get(at).ok_or_else(|| too_few(&range, values.len()))?)?;
-    }
-    Ok(())
 }
 
 fn add_coded(
@@ -311,14 +351,19 @@ fn add_coded(
     let Some(table) = table else {
         return Err(DecodeError::corrupt("dictionary codes", "a dictionary page", "none", 0));
     };
-    for &code in codes.get(range.clone()).ok_or_else(|| too_few(&range, codes.len()))? {
-        if code as usize >= table.len() {
+    let codes = codes.get(range.clone()).ok_or_else(|| too_few(&range, codes.len()))?;
+    check_codes(codes, table)?;
+    codes.iter().try_for_each(|code| to.push(table.get(*code)))
+}
+
+fn check_codes(codes: &[u32], table: &StringTable) -> Result<(), DecodeError> {
+    match codes.iter().max() {
+        Some(code) if *code as usize >= table.len() => {
             let expected = format!("codes below {}", table.len());
-            return Err(DecodeError::corrupt("dictionary codes", expected, code, 0));
+            Err(DecodeError::corrupt("dictionary codes", expected, code, 0))
         }
-        to.push(table.get(code))?;
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn too_few(range: &Range<usize>, n: usize) -> DecodeError {

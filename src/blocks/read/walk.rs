@@ -510,7 +510,7 @@ impl Window {
 }
 
 /// The level of a leaf's owner and the rest of its path.
-fn place(path: &str) -> (Level, &str) {
+pub(crate) fn place(path: &str) -> (Level, &str) {
     [Level::Event, Level::Link, Level::Span, Level::Scope, Level::Resource]
         .into_iter()
         .find_map(|level| Some((level, path.strip_prefix(prefix(level))?)))

@@ -268,6 +268,20 @@ impl BlockSchema {
         &self.own_in_order
     }
 
+    /// Whether each leaf of another file stands at the same place here, with the same meaning: of one
+    /// version, with the same dedicated columns.
+    pub(crate) fn is_laid_out_as(&self, other: &Self) -> bool {
+        let place = |leaf: &LeafInfo| (leaf.max_def, leaf.max_rep, leaf.physical);
+        self.version == other.version
+            && self.own_in_order == other.own_in_order
+            && self.leaves.len() == other.leaves.len()
+            && self
+                .leaves
+                .iter()
+                .zip(&other.leaves)
+                .all(|(one, two)| one.path == two.path && place(one) == place(two))
+    }
+
     /// The generic attribute list of a level; vParquet3 scopes and links have none.
     #[must_use]
     pub fn attributes(&self, level: Level) -> Option<&AttributeLeaves> {

@@ -97,10 +97,10 @@ pub async fn convert_blocks(
     refuse_source(inputs, target.destination, target.tenant)?;
     let mut output = Output::new(settings, target);
     let written = async {
-        let mut traces = MergedTraces::open(inputs, context).await?;
-        while let Some(stored) = traces.next().await? {
-            let writer = output.writer().await?;
-            writer.write_stored(&stored.trace, &stored.fields).await?;
+        let traces = MergedTraces::open(inputs, context).await?;
+        let mut traces = traces.copying_into(output.writer().await?.schema());
+        while let Some(row) = traces.next().await? {
+            output.writer().await?.write_merged(row).await?;
         }
         Ok(())
     }

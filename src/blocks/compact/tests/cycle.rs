@@ -19,7 +19,7 @@ use crate::bucket::tenant::TenantId;
 use crate::error::Error;
 use crate::model::{Trace, TraceId};
 use crate::read::fixtures::{by_id, context, testdata};
-use crate::read::merge::MergedTraces;
+use crate::read::merge::{MergedRow, MergedTraces};
 use crate::verify::verify_block;
 
 /// The blocks that are compacted here: two that share traces, of one format.
@@ -108,7 +108,7 @@ pub(super) async fn live(store: &TestStore, tenant: &str) -> Vec<Block> {
 pub(super) async fn spans(blocks: &[Block]) -> BTreeMap<TraceId, Vec<String>> {
     let mut merged = MergedTraces::open(blocks, &context()).await.unwrap();
     let mut traces: Vec<Trace> = Vec::new();
-    while let Some(stored) = merged.next().await.unwrap() {
+    while let Some(MergedRow::Trace(stored)) = merged.next().await.unwrap() {
         traces.push(stored.trace);
     }
     by_id(&traces)

@@ -1,5 +1,7 @@
 //! Byte strings stored end to end in one buffer.
 
+use std::ops::Range;
+
 use super::super::error::{DecodeError, Result};
 
 /// A list of byte strings: one buffer and the places where each string ends.
@@ -53,6 +55,34 @@ impl ByteArrays {
         self.data.extend_from_slice(value);
         self.offsets.push(end);
         Ok(())
+    }
+
+    /// The strings of a range, end to end, and where each of them ends, counted from the first byte
+    /// of all strings. `None` past the end.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Option<(&[u8], u32, &[u32])> {
+        let ends = self.offsets.get(range.start..=range.end)?;
+        let (first, ends) = ends.split_first()?;
+        let last = ends.last().unwrap_or(first);
+        Some((self.data.get(*first as usize..*last as usize)?, *first, ends))
+    }
+
+    /// Appends some strings of others.
+    pub(crate) fn push_range(&mut self, from: &Self, range: Range<usize>) -> Result<()> {
+        let n = from.len();
+        let Some((data, first, ends)) = from.slice(range.clone()) else {
+            return Err(DecodeError::corrupt("values", format!("{} values", range.end), n, 0));
+        };
+        self.end_after(data.len())?;
+        let base = self.offsets.last().copied().unwrap_or_default();
+        self.offsets.extend(ends.iter().map(|end| base + (end - first)));
+        self.data.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Whether all strings are UTF-8.
+    pub(crate) fn is_text(&self) -> bool {
+        std::str::from_utf8(&self.data)
+            .is_ok_and(|text| self.offsets.iter().all(|end| text.is_char_boundary(*end as usize)))
     }
 
     /// Appends strings that lie end to end in `data`, given their lengths, which must sum to

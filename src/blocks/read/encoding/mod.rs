@@ -17,7 +17,8 @@ mod tests;
 pub(crate) use byte_arrays::ByteArrays;
 pub(crate) use code_set::CodeSet;
 pub(super) use delta::{delta_binary_packed, delta_length_byte_array};
-pub(super) use hybrid::{codes, count_levels, find_codes, levels, rle_bools};
+pub(crate) use hybrid::codes;
+pub(super) use hybrid::{count_levels, find_codes, levels, rle_bools};
 pub(super) use plain::{plain_bools, plain_byte_arrays, plain_numbers};
 
 /// How the values of a page are encoded.

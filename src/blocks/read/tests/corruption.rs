@@ -42,7 +42,7 @@ fn decode_everything(kind: PageKind, bytes: Bytes, shape: &LeafShape) -> bool {
     let n_values = page.n_values().unwrap_or(0);
     assert!(n_values <= n);
     let mut codes = Vec::new();
-    if page.codes(&mut codes).is_ok() {
+    if page.codes_to(usize::MAX, &mut codes).is_ok() {
         assert_eq!(codes.len(), n_values);
         let mut hits = Vec::new();
         page.find_codes(&CodeSet::One(1), &mut hits).unwrap();
@@ -56,11 +56,11 @@ fn decode_everything(kind: PageKind, bytes: Bytes, shape: &LeafShape) -> bool {
         }
         Physical::I32 => {
             let mut out = Vec::new();
-            page.i32s(&mut out).map(|()| out.len())
+            page.i32s_to(usize::MAX, &mut out).map(|()| out.len())
         }
         Physical::I64 => {
             let mut out = Vec::new();
-            page.i64s(&mut out).map(|()| out.len())
+            page.i64s_to(usize::MAX, &mut out).map(|()| out.len())
         }
         Physical::F64 => {
             let mut out = Vec::new();

@@ -68,14 +68,15 @@ fn decode_values(
     if page.encoding() != Encoding::RleDictionary {
         return match values {
             Values::Bool(values) => page.bools(values),
-            Values::I32(values) => page.i32s(values),
-            Values::I64(values) => page.i64s(values),
+            Values::I32(values) => page.i32s_to(usize::MAX, values),
+            Values::I64(values) => page.i64s_to(usize::MAX, values),
             Values::F64(values) => page.f64s(values),
             Values::Bytes(values) => page.byte_arrays(values),
+            Values::Coded(..) => unreachable!("strings are decoded"),
         };
     }
     let mut codes = Vec::new();
-    page.codes(&mut codes)?;
+    page.codes_to(usize::MAX, &mut codes)?;
     assert_eq!(codes.len(), n_values);
     check_find(page, &codes);
     let dictionary = dictionary.expect("a page of codes follows a dictionary");

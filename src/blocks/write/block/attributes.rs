@@ -132,21 +132,30 @@ fn push(value: &AttributeValue, rep: i16, to: &mut LeafColumn) {
     }
 }
 
+/// Whether there is a column for a value of the generic list; there is JSON for the others.
+pub(crate) fn has_column(value: &AttributeValue) -> bool {
+    match value {
+        AttributeValue::Array(values) => is_homogeneous(values),
+        scalar => is_scalar(scalar),
+    }
+}
+
 /// Whether an array has a column for its elements: all of them of one type that has.
 fn is_homogeneous(values: &[AttributeValue]) -> bool {
-    let has_column = |value: &AttributeValue| {
-        matches!(
-            value,
-            AttributeValue::String(_)
-                | AttributeValue::Int(_)
-                | AttributeValue::Double(_)
-                | AttributeValue::Bool(_)
-        )
-    };
     let of_type = |value: &AttributeValue| std::mem::discriminant(value);
     values.first().is_none_or(|first| {
-        has_column(first) && values.iter().all(|value| of_type(value) == of_type(first))
+        is_scalar(first) && values.iter().all(|value| of_type(value) == of_type(first))
     })
+}
+
+fn is_scalar(value: &AttributeValue) -> bool {
+    matches!(
+        value,
+        AttributeValue::String(_)
+            | AttributeValue::Int(_)
+            | AttributeValue::Double(_)
+            | AttributeValue::Bool(_)
+    )
 }
 
 /// Says in all of these leaves that an ancestor of this definition level has nothing.

@@ -20,21 +20,28 @@
 //!
 //! [`writer`](BlockWriter) knows objects and their order; `row_group` holds what is not yet in the
 //! file; `shred` walks a trace and hands every leaf its levels and values, `attributes` those of
-//! attribute lists, by the map of `places`; `leaf` gathers them and encodes pages, `page` puts header
-//! and checksum before each.
+//! attribute lists, by the map of `places`; `leaf` gathers them, or copies those of a row that another
+//! block has, and has the Parquet library encode them; `words` are the values of a leaf with a
+//! dictionary, whose pages are made by `coded`, with `runs` and `bounds`; `page` puts header and
+//! checksum before each page.
 
 mod attributes;
 mod bloom;
+mod bounds;
+mod coded;
 mod leaf;
 mod page;
 mod places;
 mod row_group;
+mod runs;
 mod settings;
 mod shred;
 #[cfg(test)]
 mod tests;
+mod words;
 mod writer;
 
+pub(crate) use attributes::has_column;
 pub use settings::{
     BlockSettings, BloomSettings, check_dedicated_columns, default_dedicated_columns,
 };

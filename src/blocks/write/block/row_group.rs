@@ -12,16 +12,17 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::leaf::LeafColumn;
+use crate::read::merge::StoredRow;
 use crate::schema::tree::{ExpectedLeaf, LeafCompression, LeafEncoding};
 
 /// Values gathered before they are encoded together.
 const BATCH_BYTES: u64 = 1 << 20;
 /// A data page ends when it is about this large, uncompressed (`blocks.md` 4.1).
-const PAGE_BYTES: usize = 256 << 10;
+pub(super) const PAGE_BYTES: usize = 256 << 10;
 /// Bounds of pages are cut to this length: no shorter than a trace id.
-const PAGE_BOUND_BYTES: usize = 16;
+pub(super) const PAGE_BOUND_BYTES: usize = 16;
 /// Bounds of column chunks are cut to this length, so that no footer holds whole texts.
-const CHUNK_BOUND_BYTES: usize = 64;
+pub(super) const CHUNK_BOUND_BYTES: usize = 64;
 /// Pages of version 2 may say that they are not compressed. Ours always are where their chunk is, as
 /// Tempo writes them.
 const ALWAYS_COMPRESS: f64 = 1e9;
@@ -98,6 +99,15 @@ impl RowGroup {
     /// The leaves, for one more row.
     pub(super) fn leaves(&mut self) -> &mut [LeafColumn] {
         &mut self.leaves
+    }
+
+    /// Adds a row that another file has, laid out as this one.
+    pub(super) fn copy(&mut self, row: StoredRow<'_>) -> Result<()> {
+        let leaves = self.leaves.iter_mut().zip(row.step.leaves());
+        for (leaf, from) in leaves {
+            leaf.copy(from, row.row, row.input)?;
+        }
+        Ok(())
     }
 
     /// Ends a row.

@@ -27,6 +27,8 @@ use crate::bucket::tenant::TenantId;
 use crate::error::{Error, Result};
 use crate::model::trace::{TraceFields, TraceSummary};
 use crate::model::{Trace, TraceId};
+use crate::read::copyable::RowFacts;
+use crate::read::merge::{MergedRow, StoredRow};
 use crate::schema::BlockSchema;
 use crate::schema::layout::{self, ExpectedLeaf};
 
@@ -107,6 +109,7 @@ pub struct BlockWriter {
     meta: BlockMeta,
     leaves: Vec<ExpectedLeaf>,
     properties: WriterPropertiesPtr,
+    schema: BlockSchema,
     /// Boxed: the map of leaves is large, and writers live in futures.
     shredder: Box<Shredder>,
     row_group: Option<RowGroup>,
@@ -170,6 +173,7 @@ impl BlockWriter {
             leaves,
             properties,
             shredder: Box::new(Shredder::new(Places::new(&schema))),
+            schema,
             row_group: None,
             file,
             upload,
@@ -198,6 +202,23 @@ impl BlockWriter {
         self.write_row(trace, fields, &trace.summary()).await
     }
 
+    /// Adds the next trace of several blocks.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::write`].
+    pub async fn write_merged(&mut self, row: MergedRow<'_>) -> Result<()> {
+        match row {
+            MergedRow::Trace(stored) => self.write_stored(&stored.trace, &stored.fields).await,
+            MergedRow::Row(row) => self.copy_row(row).await,
+        }
+    }
+
+    /// The columns of the block.
+    #[must_use]
+    pub fn schema(&self) -> &BlockSchema {
+        &self.schema
+    }
+
     /// Traces written so far.
     #[must_use]
     pub fn trace_count(&self) -> u64 {
@@ -216,39 +237,65 @@ impl BlockWriter {
         fields: &TraceFields,
         summary: &TraceSummary,
     ) -> Result<()> {
-        if let Some(last) = self.ids.last().filter(|last| **last >= trace.id) {
-            return Err(Error::Usage {
-                what: "trace",
-                value: trace.id.to_string(),
-                reason: format!("a block takes traces in order of their ids, and {last} is in it"),
-            });
-        }
+        self.check_order(trace.id)?;
         let row_group = self.row_group.get_or_insert_with(|| {
             RowGroup::new(&self.leaves, self.file.schema_descr(), &self.properties)
         });
         self.shredder.write(trace, fields, summary, row_group.leaves());
+        let last_start = trace.spans().map(|at| at.span.start_unix_nanos).max();
+        let facts = RowFacts {
+            start_unix_nanos: fields.start_unix_nanos,
+            end_unix_nanos: fields.end_unix_nanos,
+            last_start_unix_nanos: last_start.unwrap_or(0),
+            n_spans: trace.span_count() as u64,
+        };
+        self.end_row(trace.id, facts).await
+    }
+
+    async fn copy_row(&mut self, row: StoredRow<'_>) -> Result<()> {
+        self.check_order(row.id)?;
+        let row_group = self.row_group.get_or_insert_with(|| {
+            RowGroup::new(&self.leaves, self.file.schema_descr(), &self.properties)
+        });
+        row_group.copy(row).map_err(|error| self.place.data_failed(&error))?;
+        self.end_row(row.id, row.facts).await
+    }
+
+    fn check_order(&self, id: TraceId) -> Result<()> {
+        match self.ids.last().filter(|last| **last >= id) {
+            Some(last) => Err(Error::Usage {
+                what: "trace",
+                value: id.to_string(),
+                reason: format!("a block takes traces in order of their ids, and {last} is in it"),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a row, and its row group if that is large enough.
+    async fn end_row(&mut self, id: TraceId, facts: RowFacts) -> Result<()> {
+        self.note(id, facts);
+        let Some(row_group) = &mut self.row_group else { return Ok(()) };
         row_group.end_row().map_err(|error| self.place.data_failed(&error))?;
-        let is_full = row_group.n_bytes() >= self.settings.row_group_bytes;
-        self.note(trace, fields);
-        if is_full {
+        if row_group.n_bytes() >= self.settings.row_group_bytes {
             self.close_row_group().await?;
         }
         Ok(())
     }
 
     /// Keeps what the meta says of the rows.
-    fn note(&mut self, trace: &Trace, fields: &TraceFields) {
+    fn note(&mut self, id: TraceId, facts: RowFacts) {
         let nanos = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX);
-        let (start, end) = (nanos(fields.start_unix_nanos), nanos(fields.end_unix_nanos));
+        let (start, end) = (nanos(facts.start_unix_nanos), nanos(facts.end_unix_nanos));
         let meta = &mut self.meta;
         if meta.start_unix_nanos == 0 || (start != 0 && start < meta.start_unix_nanos) {
             meta.start_unix_nanos = start;
         }
         // Spans may end before they start, and yet they are to be found where they start.
-        let last_start = trace.spans().map(|at| at.span.start_unix_nanos).max().map_or(0, nanos);
+        let last_start = nanos(facts.last_start_unix_nanos);
         meta.end_unix_nanos = meta.end_unix_nanos.max(end).max(last_start);
-        self.ids.push(trace.id);
-        self.span_count += trace.span_count() as u64;
+        self.ids.push(id);
+        self.span_count += facts.n_spans;
     }
 
     async fn close_row_group(&mut self) -> Result<()> {

@@ -158,7 +158,7 @@ fn resources() -> impl Strategy<Value = ResourceSpans> {
 }
 
 /// Traces in order of their ids.
-fn traces() -> impl Strategy<Value = Vec<Trace>> {
+pub(super) fn traces() -> impl Strategy<Value = Vec<Trace>> {
     let id = prop_oneof![any::<u128>(), 0..50_u128];
     prop::collection::btree_map(id, vec(resources(), 0..3), 1..6).prop_map(|traces| {
         let trace = |(id, resource_spans): (u128, _)| Trace {
@@ -169,7 +169,7 @@ fn traces() -> impl Strategy<Value = Vec<Trace>> {
     })
 }
 
-fn settings() -> impl Strategy<Value = BlockSettings> {
+pub(super) fn settings() -> impl Strategy<Value = BlockSettings> {
     let own = ["span.text", "span.number:int", "span.blob:blob", "event.text", "event.number:int"];
     let own = own.map(|column| column.parse::<DedicatedColumn>().unwrap());
     let in_v4: Vec<_> = own[..1].to_vec();

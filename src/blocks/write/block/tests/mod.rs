@@ -2,6 +2,7 @@
 //! readers.
 
 mod commit;
+mod copied;
 mod expected;
 mod generated;
 mod rewritten;

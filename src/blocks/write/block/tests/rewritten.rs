@@ -9,7 +9,7 @@ use super::*;
 use crate::bucket::meta::BlockMeta;
 use crate::read::fixtures::{all_block_folders, block_in};
 use crate::read::library::{LeafValues, Values};
-use crate::read::merge::MergedTraces;
+use crate::read::merge::{MergedRow, MergedTraces};
 use crate::read::open::OpenBlock;
 use crate::read::rows::{RowReader, StoredTrace};
 use crate::write::otlp;
@@ -17,7 +17,7 @@ use crate::write::otlp;
 async fn stored_traces(block: &Block) -> Vec<StoredTrace> {
     let mut merged = MergedTraces::open(std::slice::from_ref(block), &context()).await.unwrap();
     let mut traces = Vec::new();
-    while let Some(trace) = merged.next().await.unwrap() {
+    while let Some(MergedRow::Trace(trace)) = merged.next().await.unwrap() {
         traces.push(trace);
     }
     traces
