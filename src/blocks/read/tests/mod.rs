@@ -5,7 +5,6 @@ mod corruption;
 mod fixtures;
 mod generated;
 mod in_memory;
-mod kept;
 mod together;
 
 use bytes::Bytes;
