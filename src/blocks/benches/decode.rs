@@ -202,8 +202,8 @@ fn measure_leaf(leaf: &str, file: &Bytes, meta: &ParquetMetaData) {
     }
     let took = match shape.physical {
         Physical::Bool => best_of_values(&pages, DataPage::bools),
-        Physical::I32 => best_of_values(&pages, DataPage::i32s),
-        Physical::I64 => best_of_values(&pages, DataPage::i64s),
+        Physical::I32 => best_of_values(&pages, |page, out| page.i32s_to(usize::MAX, out)),
+        Physical::I64 => best_of_values(&pages, |page, out| page.i64s_to(usize::MAX, out)),
         Physical::F64 => best_of_values(&pages, DataPage::f64s),
         Physical::Bytes => best_of(&pages, |page| {
             let mut values = ByteArrays::new();
