@@ -1,6 +1,8 @@
 //! Rows that are copied from block to block leaf by leaf, held against the same rows taken apart and
 //! written anew: that both give the same file is the whole of the rule (`read::copyable`).
 
+use std::collections::BTreeMap;
+
 use object_store::ObjectStoreExt as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -8,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::generated::{settings, traces};
 use super::*;
-use crate::model::KeyValue;
+use crate::model::{AttributeValue, KeyValue};
 use crate::read::copyable::CopyRules;
 use crate::read::fixtures::{all_block_folders, block_in};
 use crate::read::library::{LeafValues, Values};
@@ -29,10 +31,15 @@ fn runner() -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
-/// Gives every attribute a key that has no column of its own: a value that such a column cannot hold
-/// keeps a row from being copied, and generated traces are full of them.
-fn with_plain_keys(mut traces: Vec<Trace>) -> Vec<Trace> {
-    fn rename(attributes: &mut [KeyValue]) {
+/// Gives every attribute a value, and a key that has no column of its own: a value that such a column
+/// cannot hold keeps a row from being copied, as having none does, and generated traces are full of both.
+fn with_plain_attributes(mut traces: Vec<Trace>) -> Vec<Trace> {
+    fn rename(attributes: &mut Vec<KeyValue>) {
+        attributes.retain(|attribute| match &attribute.value {
+            AttributeValue::Unset => false,
+            AttributeValue::Array(elements) => !elements.is_empty(),
+            _ => true,
+        });
         attributes.iter_mut().for_each(|attribute| attribute.key.push('!'));
     }
     for resource_spans in traces.iter_mut().flat_map(|trace| &mut trace.resource_spans) {
@@ -49,10 +56,28 @@ fn with_plain_keys(mut traces: Vec<Trace>) -> Vec<Trace> {
     traces
 }
 
-/// Generated traces: every other time without what keeps their rows from being copied.
-fn sent(runner: &mut TestRunner, case: usize) -> Vec<Trace> {
-    let sent = traces().new_tree(runner).unwrap().current();
-    if case.is_multiple_of(2) { sent } else { with_plain_keys(sent) }
+/// Generated traces, from so many sets: every other time without what keeps their rows from being copied.
+fn sent(runner: &mut TestRunner, case: usize, n_sets: usize) -> Vec<Trace> {
+    let mut all = BTreeMap::new();
+    for _ in 0..n_sets {
+        let sent = traces().new_tree(runner).unwrap().current();
+        all.extend(sent.into_iter().map(|trace| (trace.id, trace)));
+    }
+    let all: Vec<Trace> = all.into_values().collect();
+    let full = without_the_empty(all.clone());
+    if case.is_multiple_of(2) || full.is_empty() { all } else { with_plain_attributes(full) }
+}
+
+/// What has no spans is left out: rows of a step that holds such a thing are all taken apart.
+fn without_the_empty(mut traces: Vec<Trace>) -> Vec<Trace> {
+    for trace in &mut traces {
+        for resource_spans in &mut trace.resource_spans {
+            resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
+        }
+        trace.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
+    }
+    traces.retain(|trace| !trace.resource_spans.is_empty());
+    traces
 }
 
 /// Writes the traces of some blocks into one, and counts the rows that were copied.
@@ -90,23 +115,24 @@ fn copied_rows_are_written_as_rows_taken_apart() {
     let mut runner = runner();
     let (mut n_copied, mut n_rows) = (0, 0);
     for case in 0..96 {
-        let sent = sent(&mut runner, case);
+        // The last row of a block is never copied, so there are to be some more.
+        let sent = sent(&mut runner, case, 4);
         let settings = settings().new_tree(&mut runner).unwrap().current();
         // The last row of a row group waits for the next one, as a trace.
         let mut of_inputs = settings.clone();
         if !case.is_multiple_of(4) {
             of_inputs.row_group_bytes = u64::MAX;
         }
-        // Each trace goes into some of three blocks.
-        let which = prop::collection::vec(1..8_u8, sent.len());
-        let which = which.new_tree(&mut runner).unwrap().current();
+        // Each trace goes into some of three blocks: all seven choices come up.
+        let is_in = |at: usize, n: usize| ((at + case) % 7 + 1) >> n & 1 == 1;
         run(async {
             let mut blocks = Vec::new();
             for n in 0..3 {
-                let of_block = sent.iter().zip(&which).filter(|(_, which)| **which >> n & 1 == 1);
-                let of_block: Vec<Trace> = of_block.map(|(trace, _)| trace.clone()).collect();
+                let of_block = sent.iter().enumerate().filter(|(at, _)| is_in(*at, n));
+                let of_block: Vec<Trace> = of_block.map(|(_, trace)| trace.clone()).collect();
                 if !of_block.is_empty() {
-                    blocks.push(write(&of_block, of_inputs.clone()).await);
+                    let tenant = format!("t{n}");
+                    blocks.push(write_of(&tenant, &of_block, of_inputs.clone()).await);
                 }
             }
             let (copied, rows) = check_merge(&blocks, &settings).await;
@@ -229,7 +255,7 @@ fn no_damage_is_copied_that_rewriting_would_not_leave() {
     let mut runner = runner();
     let (mut n_copied, mut n_refused) = (0, 0);
     for case in 0..400 {
-        let sent = sent(&mut runner, case);
+        let sent = sent(&mut runner, case, 1);
         let mut settings = settings().new_tree(&mut runner).unwrap().current();
         settings.row_group_bytes = u64::MAX;
         let (leaf, entry, how) =
@@ -269,5 +295,5 @@ fn no_damage_is_copied_that_rewriting_would_not_leave() {
             }
         });
     }
-    assert!(n_copied > 150 && n_refused > 400, "{n_copied} copied, {n_refused} refused");
+    assert!(n_copied > 100 && n_refused > 400, "{n_copied} copied, {n_refused} refused");
 }

@@ -52,7 +52,12 @@ fn block_at(place: &BlockPlace, written: &WrittenBlock) -> Block {
 
 /// Writes traces, in order of their ids, into a store in memory.
 async fn write(traces: &[Trace], settings: BlockSettings) -> Block {
-    let place = place_in(Arc::new(InMemory::new()), "t");
+    write_of("t", traces, settings).await
+}
+
+/// The same of a tenant: readers tell blocks apart by their URLs.
+async fn write_of(tenant: &str, traces: &[Trace], settings: BlockSettings) -> Block {
+    let place = place_in(Arc::new(InMemory::new()), tenant);
     let mut writer = BlockWriter::new(place.clone(), settings).unwrap();
     for trace in traces {
         writer.write(trace).await.unwrap();
