@@ -142,7 +142,8 @@ fn check_times(trace: &Trace, place: RowOf, stored: &StoredTrace, findings: &mut
 
 /// The root is the last of the spans that may be one, in the order in which spans came; merging of
 /// equal resources may have changed that order, so any of them passes. Compaction takes either name
-/// from the first copy that has one.
+/// from the first copy that has one. Of several service names that a resource was sent with the trace has
+/// the first and the format keeps the last: such a trace, which no SDK sends, is reported too.
 fn check_root(
     trace: &Trace,
     place: RowOf,
