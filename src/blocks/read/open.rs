@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct BlockCache {
     /// Blocks that someone holds, kept or not: a footer that is larger than the cache is not to be
     /// read again for every unit of a query.
     held: Mutex<HashMap<String, Weak<OpenBlock>>>,
+    /// Footers that were read: the cache counts a miss again while others wait for it.
+    read: AtomicU64,
     tables: Cache<TableKey, Arc<StringTable>, TableWeight>,
 }
 
@@ -93,11 +96,11 @@ impl BlockCache {
     /// What the caches have been good for.
     #[must_use]
     pub fn counts(&self) -> CacheCounts {
-        let Self { blocks, tables, .. } = self;
+        let Self { blocks, read, tables, .. } = self;
         CacheCounts {
             footers: CacheCount {
                 hits: blocks.hits(),
-                misses: blocks.misses(),
+                misses: read.load(Ordering::Relaxed),
                 bytes: blocks.weight(),
             },
             dictionaries: CacheCount {
@@ -116,6 +119,7 @@ impl BlockCache {
         Self {
             blocks: Cache::with_weighter(OPEN_BLOCKS, footers, BlockWeight),
             held: Mutex::default(),
+            read: AtomicU64::new(0),
             tables: Cache::with_weighter(1_024, capacity_bytes as u64 - footers, TableWeight),
         }
     }
@@ -175,7 +179,10 @@ impl OpenBlock {
         };
         let open = match cache.held(&name) {
             Some(open) => open,
-            None => Arc::new(Self::read(block, &name, context).await?),
+            None => {
+                cache.read.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Self::read(block, &name, context).await?)
+            }
         };
         cache.hold(name, &open);
         // Only `remove`, which nobody calls, would have it refused.
