@@ -100,8 +100,8 @@ struct Places {
 const ROUNDED_SECONDS: [u64; 4] = [15, 60, 300, 3600];
 
 impl CopyRules {
-    /// The rules for rows of a block that go into a file laid out otherwise or the same; `None` if
-    /// otherwise, where none can be copied.
+    /// The rules for rows of a block that go into a file; `None` if that is laid out otherwise, so that
+    /// none can be copied.
     pub(crate) fn new(from: &BlockSchema, into: &BlockSchema) -> Option<Self> {
         if !from.is_laid_out_as(into) || from.version() == FormatVersion::VParquet3 {
             return None;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use parquet::basic::{Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::{ParquetError, Result};
+use prost::encoding::encode_varint;
 
 /// The bytes of a column chunk so far, shared by its page writer and whoever collects them.
 #[derive(Clone, Debug, Default)]
@@ -64,12 +65,8 @@ impl Fields<'_> {
 
     fn i32(&mut self, id: u8, value: i32) {
         self.begin(id, I32);
-        let mut rest = ((value << 1) ^ (value >> 31)).cast_unsigned();
-        while rest >= 0x80 {
-            self.to.push(rest.to_le_bytes()[0] | 0x80);
-            rest >>= 7;
-        }
-        self.to.push(rest.to_le_bytes()[0]);
+        let zigzag = ((value << 1) ^ (value >> 31)).cast_unsigned();
+        encode_varint(zigzag.into(), self.to);
     }
 
     fn bool(&mut self, id: u8, value: bool) {

@@ -1,6 +1,8 @@
 //! The hybrid of runs and bit-packed groups that levels and dictionary codes are stored in. What reads
 //! it is [`crate::read::encoding`].
 
+use prost::encoding::encode_varint;
+
 /// Values of a bit-packed group.
 const GROUP: usize = 8;
 /// Groups of one header at most: some readers take headers of one byte alone.
@@ -24,7 +26,7 @@ pub(super) fn push<T: Copy + PartialEq + Into<i64>>(values: &[T], width: u8, to:
             continue;
         }
         pack(&values[start..at + n_filling], width, to);
-        push_header((n_equal - n_filling) << 1, to);
+        encode_varint(((n_equal - n_filling) as u64) << 1, to);
         let bytes = values[at].into().to_le_bytes();
         to.extend_from_slice(&bytes[..usize::from(width).div_ceil(8)]);
         at += n_equal;
@@ -37,7 +39,7 @@ pub(super) fn push<T: Copy + PartialEq + Into<i64>>(values: &[T], width: u8, to:
 fn pack<T: Copy + Into<i64>>(values: &[T], width: u8, to: &mut Vec<u8>) {
     for values in values.chunks(MAX_GROUPS * GROUP) {
         let n_groups = values.len().div_ceil(GROUP);
-        push_header(n_groups << 1 | 1, to);
+        encode_varint((n_groups as u64) << 1 | 1, to);
         let end = to.len() + n_groups * usize::from(width);
         let (mut bits, mut n_bits) = (0_u64, 0_u32);
         for value in values {
@@ -52,14 +54,6 @@ fn pack<T: Copy + Into<i64>>(values: &[T], width: u8, to: &mut Vec<u8>) {
         to.push(bits.to_le_bytes()[0]);
         to.resize(end, 0);
     }
-}
-
-fn push_header(mut header: usize, to: &mut Vec<u8>) {
-    while header >= 0x80 {
-        to.push(header.to_le_bytes()[0] | 0x80);
-        header >>= 7;
-    }
-    to.push(header.to_le_bytes()[0]);
 }
 
 #[cfg(test)]
