@@ -222,8 +222,8 @@ impl Span {
 /// Number of the interval of so many seconds that a start lies in (`blocks.md` 4.8). Intervals are
 /// closed on the right, and interval 0 holds a start of 0 as well.
 #[must_use]
-pub fn rounded_start(start_unix_nanos: u64, seconds: u64) -> u32 {
-    let interval = start_unix_nanos.saturating_sub(1) / (seconds * 1_000_000_000);
+pub fn rounded_start(start_unix_nanos: u64, seconds: u16) -> u32 {
+    let interval = start_unix_nanos.saturating_sub(1) / (u64::from(seconds) * 1_000_000_000);
     #[expect(clippy::cast_possible_truncation, reason = "the format keeps the low 32 bits")]
     let interval = interval as u32;
     interval

@@ -19,7 +19,7 @@ use super::walk::{place, rank};
 use crate::bucket::meta::FormatVersion;
 use crate::model::nested_set::{SpanLink, number_spans};
 use crate::model::trace::{STATUS_ERROR, rounded_start};
-use crate::schema::{BlockSchema, LeafIndex, Level, prefix};
+use crate::schema::{BlockSchema, LeafIndex, Level, ROUNDED_STARTS, prefix};
 
 /// Leaves of bytes that are no text.
 const RAW: [&str; 5] = [
@@ -93,11 +93,9 @@ struct Places {
     kind: LeafIndex,
     status_code: LeafIndex,
     span_start: LeafIndex,
+    /// By the intervals of [`ROUNDED_STARTS`].
     rounded_starts: Option<[LeafIndex; 4]>,
 }
-
-/// Intervals of rounded starts, in the order of [`Places::rounded_starts`].
-const ROUNDED_SECONDS: [u64; 4] = [15, 60, 300, 3600];
 
 impl CopyRules {
     /// The rules for rows of a block that go into a file; `None` if that is laid out otherwise, so that
@@ -269,7 +267,7 @@ impl CopyRules {
                     && child_counts.is_none_or(|counts| counts[span] == number.child_count)
             });
             fits &= rounded.is_none_or(|columns| {
-                columns.iter().zip(ROUNDED_SECONDS).all(|(column, seconds)| {
+                columns.iter().zip(ROUNDED_STARTS).all(|(column, seconds)| {
                     spans.clone().all(|span| {
                         let start = span_starts[span].cast_unsigned();
                         rounded_start(start, seconds) == column[span].cast_unsigned()
@@ -292,11 +290,8 @@ impl Places {
     fn new(schema: &BlockSchema) -> Option<Self> {
         let at = |path: &str| Some(schema.leaf(path)?.index);
         let of_span = |name: &str| at(&format!("{}{name}", prefix(Level::Span)));
-        let rounded = |seconds: u64| {
-            let seconds = u16::try_from(seconds).ok()?;
-            Some(schema.rounded_start(seconds)?.index)
-        };
-        let [a, b, c, d] = ROUNDED_SECONDS.map(rounded);
+        let rounded = |seconds| Some(schema.rounded_start(seconds)?.index);
+        let [a, b, c, d] = ROUNDED_STARTS.map(rounded);
         let is_v5 = schema.version() == FormatVersion::VParquet5;
         let only_v5 = |leaf: Option<LeafIndex>| match leaf {
             None if is_v5 => None,

@@ -6,7 +6,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::Type;
 
 use super::tree::{self, Content, Kind, LeafCompression, LeafEncoding, Node, Shape, Storage};
-use super::{Level, WELL_KNOWN};
+use super::{Level, ROUNDED_STARTS, WELL_KNOWN};
 use crate::bucket::meta::{
     BlockMeta, DedicatedColumn, DedicatedScope, DedicatedType, FormatVersion,
 };
@@ -157,7 +157,7 @@ impl Layout {
         }
         self.dedicated(meta, DedicatedScope::Span);
         if self.is_v5() {
-            for seconds in [15, 60, 300, 3600] {
+            for seconds in ROUNDED_STARTS {
                 self.required(&format!("StartTimeRounded{seconds}"), Kind::U32, DELTAS);
             }
         }

@@ -24,6 +24,9 @@ pub enum Level {
     Link,
 }
 
+/// Intervals, in seconds, by which vParquet5 keeps rounded starts of spans (`blocks.md` 4.8).
+pub const ROUNDED_STARTS: [u16; 4] = [15, 60, 300, 3600];
+
 /// A column as the engine asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the names are those of traceql.md 1.6 and blocks.md 4.2")]
@@ -54,7 +57,7 @@ pub enum Column {
     /// Unix nanoseconds.
     SpanStart,
     /// The start rounded up to a multiple of so many seconds since the epoch, unix nanoseconds.
-    /// vParquet5 keeps it for 15, 60, 300 and 3600 in less space than the start itself.
+    /// vParquet5 keeps it for [`ROUNDED_STARTS`], in less space than the start itself.
     SpanStartRounded(u16),
     /// Nanoseconds.
     SpanDuration,

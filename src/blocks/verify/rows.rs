@@ -12,7 +12,7 @@ use crate::model::{Trace, TraceId};
 use crate::read::materialize::Rows;
 use crate::read::open::OpenBlock;
 use crate::read::rows::RowReader;
-use crate::schema::Level;
+use crate::schema::{Level, ROUNDED_STARTS};
 
 /// Checks the columns of some rows, and gives back their ids.
 pub(super) async fn check_rows(
@@ -289,7 +289,7 @@ fn check_computed(
     places: &[RowOf],
     findings: &mut Findings<'_>,
 ) -> Result<()> {
-    for seconds in [15_u64, 60, 300, 3600] {
+    for seconds in ROUNDED_STARTS {
         let path = format!("rs.ss.Spans.StartTimeRounded{seconds}");
         let mut stored = rows.ints(&path, Level::Span)?.into_iter();
         for (trace, place) in traces.iter().zip(places) {

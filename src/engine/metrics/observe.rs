@@ -10,7 +10,7 @@ use traceql_blocks::model::TraceId;
 use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
-use traceql_blocks::schema::Column;
+use traceql_blocks::schema::{Column, ROUNDED_STARTS};
 use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
 
 use super::budget::Budget;
@@ -43,9 +43,6 @@ pub(super) struct Starts {
     pub(super) column: Column,
 }
 
-/// Granularities in which vParquet5 keeps rounded starts, seconds, coarsest first.
-const ROUNDED: [u16; 4] = [3_600, 300, 60, 15];
-
 impl Starts {
     pub(super) fn new(axis: TimeAxis) -> Self {
         // Intervals are closed on the right and starts rounded up, so both agree where every edge
@@ -56,7 +53,8 @@ impl Starts {
                 && axis.start_unix_nanos.is_multiple_of(nanos)
                 && axis.step_nanos.is_multiple_of(nanos)
         };
-        let column = match ROUNDED.into_iter().find(|seconds| divides(*seconds)) {
+        let coarsest = ROUNDED_STARTS.into_iter().filter(|seconds| divides(*seconds)).max();
+        let column = match coarsest {
             Some(seconds) => Column::SpanStartRounded(seconds),
             None => Column::SpanStart,
         };

@@ -8,7 +8,7 @@ use ahash::RandomState;
 use parquet::basic::Type as PhysicalType;
 
 use crate::bucket::meta::FormatVersion;
-use crate::schema::{BlockSchema, LeafIndex, LeafInfo, Level, prefix};
+use crate::schema::{BlockSchema, LeafIndex, LeafInfo, Level, ROUNDED_STARTS, prefix};
 
 /// The leaves of a file by what they hold.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(super) struct SpanPlaces {
     pub(super) dropped_events: LeafIndex,
     pub(super) dropped_links: LeafIndex,
     /// Starts by intervals of so many seconds.
-    pub(super) rounded_starts: Vec<(u64, LeafIndex)>,
+    pub(super) rounded_starts: Vec<(u16, LeafIndex)>,
     pub(super) owner: Owner,
 }
 
@@ -164,9 +164,9 @@ impl SpanPlaces {
             status_message: at("StatusMessage"),
             dropped_events: at("DroppedEventsCount"),
             dropped_links: at("DroppedLinksCount"),
-            rounded_starts: [15_u16, 60, 300, 3600]
+            rounded_starts: ROUNDED_STARTS
                 .into_iter()
-                .filter_map(|s| Some((u64::from(s), schema.rounded_start(s)?.index)))
+                .filter_map(|seconds| Some((seconds, schema.rounded_start(seconds)?.index)))
                 .collect(),
             owner: Owner::new(schema, Level::Span),
         }
