@@ -1,24 +1,28 @@
 //! `traceql compact` killed: two of them that race, at random moments, while a server that is killed
 //! too writes what they compact; and one at every request that it makes of its store. Whatever was
-//! acknowledged is answered once, always, and in the end is stored once.
+//! acknowledged is answered once, always, and in the end is stored once. Three more take turns by leases
+//! and are told to end rather than killed: they put no block into two.
 //!
 //! `TRACEQL_KILLS=100` kills more often than the ordinary suite does, and at every request rather than
 //! at some.
 
 #![expect(clippy::unwrap_used, reason = "what a helper cannot do fails the test that asked")]
 
+use std::fs::OpenOptions;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use serde_json::Value as Json;
 use traceql_blocks::bucket::store::OpenStore;
 
 use crate::split::{FIXTURES, QUERIES, TENANT as SPLIT_TENANT, answer, difference, live};
 use crate::support::asking::{Asked, everything};
 use crate::support::binary::{run, stderr, traceql};
-use crate::support::ingesting::{Folders, text};
+use crate::support::ingesting::{Folders, S3, text};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::sending::{SHORT, Sent, TENANT};
 use crate::support::servers::{Server, s3_options};
@@ -114,6 +118,86 @@ fn compactors_that_race_and_are_killed_lose_nothing_and_double_nothing() {
         "{kills} kills, {} spans acknowledged, {remains} folders of blocks that never were",
         sent.count()
     );
+}
+
+/// Compactors that take turns by leases: what each of them has done, a line for each step.
+struct TakingTurns<'a> {
+    folders: &'a Folders,
+    running: Vec<Child>,
+}
+
+impl TakingTurns<'_> {
+    fn report(&self, which: usize) -> PathBuf {
+        self.folders.path().join(format!("compactor-{which}.ndjson"))
+    }
+
+    fn start(&self, which: usize) -> Child {
+        let source = self.folders.source();
+        let mut command = traceql(&["compact", "--interval", "10ms", "--window", "8760h"]);
+        command.args(source).args(["--grace", "2s", "--tenant-index", "-o", "ndjson"]);
+        let report = OpenOptions::new().create(true).append(true).open(self.report(which));
+        command.stdin(Stdio::null()).stdout(report.unwrap()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Tells one to end, which it has to do in an orderly way: a lease that is not given back keeps
+    /// the others away for two minutes.
+    fn end(child: &mut Child) {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// The blocks that one of them has put into others, each as often as it has.
+    fn replaced(&self, which: usize) -> Vec<String> {
+        let report = std::fs::read_to_string(self.report(which)).unwrap();
+        let lines = report.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+        let done = lines.filter(|line| line["action"] == "compact" && line["result"] == "done");
+        done.flat_map(|line| line["inputs"].as_array().unwrap().clone())
+            .map(|id| id.as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn work_is_shared(folders: &Folders) {
+    let (turns, sent) = (kills().unwrap_or(KILLS), Sent::default());
+    let mut ingesting = folders.start(&SHORT);
+    let mut compactors = TakingTurns { folders, running: Vec::new() };
+    compactors.running = (0..3).map(|which| compactors.start(which)).collect();
+    for which in (0..3).cycle().take(usize::try_from(turns).unwrap()) {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(400) {
+            assert!(sent.send(&ingesting));
+        }
+        TakingTurns::end(&mut compactors.running[which]);
+        compactors.running[which] = compactors.start(which);
+    }
+    compactors.running.iter_mut().for_each(TakingTurns::end);
+    let found = ingesting.found(TENANT);
+    assert_eq!(sent.lost(&found), [""; 0]);
+    let doubled: Vec<_> = found.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+    assert!(ingesting.server.terminate().success());
+    let by_each = [0, 1, 2].map(|which| compactors.replaced(which));
+    assert!(by_each.iter().all(|blocks| !blocks.is_empty()), "not all had a turn");
+    let mut replaced = by_each.concat();
+    let n_replaced = replaced.len();
+    replaced.sort_unstable();
+    let twice: Vec<_> = replaced.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty(), "put into two blocks: {twice:?}");
+    println!("{} spans acknowledged, {n_replaced} blocks replaced", sent.count());
+}
+
+#[test]
+fn compactors_that_take_leases_do_no_work_twice_on_a_disk() {
+    work_is_shared(&Folders::new());
+}
+
+#[test]
+fn compactors_that_take_leases_do_no_work_twice_in_a_store() {
+    let Some(server) = Server::s3() else { return };
+    let (bucket, address) = ("turns".to_owned(), server.address.clone());
+    server.create_bucket(&bucket);
+    work_is_shared(&Folders::with_s3(S3 { bucket, own_address: address.clone(), address }));
 }
 
 /// The command line of one round over a tenant in the bucket `kills`.
