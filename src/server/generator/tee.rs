@@ -6,7 +6,7 @@ use super::Generator;
 use crate::ingest::{Counts, Received, Refused, Sink, Taken};
 
 /// Takes traces to a sink and, once that has accepted them, counts them. What is refused is not
-/// counted: the sender will come again. The sink must leave the traces where they are.
+/// counted: the sender will come again.
 #[derive(Debug)]
 pub struct Tee<S> {
     sink: Arc<S>,
@@ -22,10 +22,11 @@ impl<S: Sink> Tee<S> {
 
 impl<S: Sink> Sink for Tee<S> {
     async fn take(&self, received: &mut Received) -> Result<Taken, Refused> {
-        let taken = self.sink.take(received).await?;
         if received.skips_metrics {
-            return Ok(taken);
+            return self.sink.take(received).await;
         }
+        received.wanted_after = true;
+        let taken = self.sink.take(received).await?;
         let options = &self.generator.options;
         // As the sink beneath, which refuses a request that names none where it must.
         let tenant = match (&received.tenant, options.multitenant) {

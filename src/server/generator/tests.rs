@@ -240,8 +240,14 @@ async fn only_what_was_accepted_is_counted() {
     let tee = Tee::new(sink, Arc::clone(&generator));
     let traces = vec![trace(1, vec![of_service("a", vec![span("a", 1, 1)])])];
     let tenant = Some(TenantId::parse("ignored-without-tenancy").unwrap());
-    let mut received =
-        Received { tenant, traces, size_bytes: 1, protocol: "", skips_metrics: false };
+    let mut received = Received {
+        tenant,
+        traces,
+        size_bytes: 1,
+        protocol: "",
+        skips_metrics: false,
+        wanted_after: false,
+    };
     let mut skipped = Received { skips_metrics: true, ..received.clone() };
     assert_eq!(tee.take(&mut received).await, Ok(Taken::default()));
     assert_eq!(tee.take(&mut skipped).await, Ok(Taken::default()));

@@ -101,7 +101,9 @@ impl<S: Sink> UnaryService<Bytes> for Call<S> {
                 Service::PostSpans => foreign::decode(&body, Form::JaegerProtobuf, receiver.limits),
             }?;
             let (protocol, skips_metrics) = (service.name(), skips_metrics(&headers));
-            let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
+            let wanted_after = false;
+            let mut received =
+                Received { tenant, traces, size_bytes, protocol, skips_metrics, wanted_after };
             let taken = receiver.sink.take(&mut received).await?;
             Ok(tonic::Response::new(match service {
                 Service::Export => success(&taken),

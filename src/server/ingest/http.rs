@@ -78,7 +78,9 @@ pub(super) async fn take<S: Sink>(
     let size_bytes = body.len();
     let traces = decode(body)?;
     let skips_metrics = skips_metrics(headers);
-    let mut received = Received { tenant, traces, size_bytes, protocol, skips_metrics };
+    let wanted_after = false;
+    let mut received =
+        Received { tenant, traces, size_bytes, protocol, skips_metrics, wanted_after };
     Ok(receiver.sink.take(&mut received).await?)
 }
 
@@ -141,7 +143,9 @@ fn gunzip(body: &[u8], limit_bytes: usize) -> Result<Bytes, Failure> {
     let mut expanded = Vec::new();
     let most = (limit_bytes as u64).saturating_add(1);
     flate2::read::MultiGzDecoder::new(body).take(most).read_to_end(&mut expanded).map_err(
-        |error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is no gzip: {error}")),
+        |error| {
+            Failure::new(StatusCode::BAD_REQUEST, format!("the body is no whole gzip: {error}"))
+        },
     )?;
     if expanded.len() > limit_bytes {
         let message = format!("the body expands to more than {limit_bytes} bytes");

@@ -51,8 +51,8 @@ pub enum Protocol {
 /// What received traces are handed to.
 pub trait Sink: Send + Sync + 'static {
     /// Takes the traces of one request. The sender is told of success when this is done, and forgets
-    /// the traces then. What is left of them in `received` is for whoever gave them: a sink that keeps
-    /// them may take them out.
+    /// the traces then. A sink may take them out of `received`, unless whoever gave them wants them
+    /// back ([`Received::wanted_after`]).
     fn take(&self, received: &mut Received) -> impl Future<Output = Result<Taken, Refused>> + Send;
 
     /// Whether it matters whose traces a request says they are. If not, what it says is not looked
@@ -89,6 +89,8 @@ pub struct Received {
     pub protocol: &'static str,
     /// Whether the sender wants no metrics made of them (`no-generate-metrics`).
     pub skips_metrics: bool,
+    /// Whether the traces are to be where they are when the sink is done with them.
+    pub wanted_after: bool,
 }
 
 /// Why traces are not taken.

@@ -235,6 +235,11 @@ impl Live {
         if admitted.parts.is_empty() {
             return Ok(admitted.taken);
         }
+        if !received.wanted_after {
+            // They take several times the bytes of their parts, and a disk that is busy has many
+            // requests wait for it.
+            received.traces = Vec::new();
+        }
         let n_bytes = admitted.parts.iter().map(traces::part_bytes).sum();
         if !self.reserve(n_bytes) {
             let why = format!(

@@ -65,6 +65,7 @@ impl Running {
             size_bytes: 100,
             protocol: "",
             skips_metrics: false,
+            wanted_after: false,
         };
         self.live.take(&mut received).await
     }
@@ -115,6 +116,7 @@ impl Running {
             size_bytes: 100,
             protocol: "",
             skips_metrics: false,
+            wanted_after: false,
         };
         self.live.take(&mut received).await.unwrap();
     }
