@@ -12,6 +12,7 @@ mod compact_kills;
 mod config;
 mod convert;
 mod crash;
+mod damaged;
 mod diff;
 #[cfg(target_os = "linux")]
 mod disk;

@@ -117,6 +117,11 @@ impl Error {
         use object_store::Error as Store;
         let key = key.into();
         let reason = reason(&error);
+        // A local disk says so in words, stores by a status.
+        if reason.status.as_deref() == Some("416") || reason.text.starts_with("Wanted range ") {
+            let expected = "the bytes that its metadata speaks of";
+            return Self::corrupt(key, None, expected, "an object that ends before them");
+        }
         match (error, reason.status.as_deref()) {
             (Store::NotFound { .. }, _) | (_, Some("404")) => Self::not_found(what, key),
             (Store::PermissionDenied { .. } | Store::Unauthenticated { .. }, _)

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use traceql_blocks::bucket::path;
 use traceql_engine as engine;
 
 /// The crate's result.
@@ -147,7 +148,14 @@ impl From<engine::Error> for Error {
         use engine::Error as Engine;
         let message = error.to_string();
         match error {
-            Engine::Storage(error) => error.into(),
+            Engine::Storage(error) => {
+                let is_of_block = is_of_block(&error);
+                let error = Self::from(error);
+                match is_of_block {
+                    true => error.hint("--skip-unreadable leaves such blocks out and says so"),
+                    false => error,
+                }
+            }
             Engine::Query(_) => Self::usage(message),
             Engine::Axis(_) => {
                 Self::usage(message).hint("--step, --since, --start and --end say which steps")
@@ -176,6 +184,19 @@ impl From<traceql_server::Error> for Error {
             _ => Self::new(Kind::Failed, message),
         }
     }
+}
+
+/// Whether a block is damaged, so that a query can be answered from the others.
+fn is_of_block(error: &traceql_blocks::Error) -> bool {
+    use traceql_blocks::Error as Blocks;
+    let (Blocks::Corrupt { key, .. }
+    | Blocks::Unsupported { key, .. }
+    | Blocks::NotFound { what: "block data" | "bloom shard", key, .. }) = error
+    else {
+        return false;
+    };
+    let name = key.rsplit('/').next().unwrap_or_default();
+    name == path::DATA || name == path::META || name.starts_with("bloom-")
 }
 
 impl From<traceql_blocks::Error> for Error {
@@ -225,10 +246,7 @@ impl From<traceql_blocks::Error> for Error {
                 };
                 Self::new(Kind::Unreachable, message).hint(hint)
             }
-            Blocks::Corrupt { .. } => Self::new(Kind::Failed, message)
-                .hint("--skip-unreadable leaves such blocks out and says so"),
-            Blocks::Unsupported { .. } => Self::new(Kind::UnsupportedBlock, message)
-                .hint("--skip-unreadable leaves such blocks out and says so"),
+            Blocks::Unsupported { .. } => Self::new(Kind::UnsupportedBlock, message),
             Blocks::NotWritten { .. } => Self::new(Kind::Failed, message)
                 .hint("check that there is room, and that the destination may be written to"),
             Blocks::Usage { .. } => Self::usage(message),

@@ -1,12 +1,37 @@
 //! Typed query to DataFusion plan to answers. The only place where all stages meet; it prints
 //! nothing and opens no socket.
 //!
+//! ```
+//! use traceql_blocks::bucket::source::Source;
+//! use traceql_blocks::bucket::store::SourceOptions;
+//! use traceql_engine::{Engine, EngineConfig, QueryOptions};
+//! use traceql_language::{Dialect, compile};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A folder here; `s3://`, `gs://`, `az://` and `https://` are opened alike.
+//! let bucket = "../../testdata/blocks/fixtures/vParquet5/synthetic";
+//! let source = Source::open(bucket, &SourceOptions::default()).await?;
+//! let tenant = source.tenant(None).await?;
+//! let query = compile("{ status = error } | count() > 1", Dialect::Default)?;
+//!
+//! let engine = Engine::new(EngineConfig::default());
+//! let found = engine.search(&source, &[tenant], &query, &QueryOptions::default()).await?;
+//! for trace in &found.answer.traces {
+//!     println!("{} {}", trace.trace_id, trace.root_trace_name);
+//! }
+//! # assert!(!found.answer.traces.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
 #![doc = include_str!("../../ARCHITECTURE.md")]
 
 pub mod distribute;
 pub mod error;
 mod evaluate;
 mod explain;
+mod left_out;
 pub mod metrics;
 pub mod options;
 pub mod outcome;

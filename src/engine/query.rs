@@ -210,17 +210,10 @@ pub(crate) async fn search(
     let run = QueryRun::new(options);
     let planned = plan(runtime, &run, source, tenants, query, options).await?;
     let (n_found, last) = execute(runtime, &run, planned.physical, on_trace).await?;
-    let mut stats = planned.stats;
-    run.count_into(&mut stats);
     // A page that is not full is the last one; traces of several tenants have no order of pages.
     let is_full = n_found > 0 && n_found == options.limit_of(query) && tenants.len() == 1;
     let next = last.filter(|_| is_full).map(|last| page::end(&planned.spec, query, last));
-    Ok(Outcome {
-        answer: next.transpose()?,
-        stats,
-        partial: planned.skipped.then(|| "unreadable blocks were skipped".to_owned()),
-        warnings: planned.warnings,
-    })
+    Ok(run.outcome(next.transpose()?, planned.stats, planned.warnings, planned.skipped))
 }
 
 /// Runs a plan of ours to its end and hands over each trace: in the order of the query if it has one,
@@ -278,15 +271,12 @@ pub(crate) async fn trace(
         }
         Selection::Blocks(selected) => {
             let blocks: Vec<Block> = selected.iter().map(|s| s.block.clone()).collect();
-            find_trace(&blocks, id, &read_context(runtime, &run, options)).await?
+            let context = read_context(runtime, &run, options);
+            let without = |block: &Block, error: traceql_blocks::Error| {
+                run.left_out.pass_over(block, error.into())
+            };
+            find_trace(&blocks, id, &context, without).await?
         }
     };
-    let mut stats = selecting.stats;
-    run.count_into(&mut stats);
-    Ok(Outcome {
-        answer,
-        stats,
-        partial: selecting.skipped.then(|| "unreadable blocks were skipped".to_owned()),
-        warnings: selecting.warnings,
-    })
+    Ok(run.outcome(answer, selecting.stats, selecting.warnings, selecting.skipped))
 }

@@ -18,9 +18,10 @@ use traceql_blocks::read::digest::trace_ids;
 use traceql_blocks::read::open::{BlockCache, IoStats, OpenBlock, ReadContext, SharedPages};
 
 use crate::error::{Error, Result};
+use crate::left_out::LeftOut;
 use crate::metrics::Partials;
 use crate::options::QueryOptions;
-use crate::outcome::{Progress, QueryStats};
+use crate::outcome::{Outcome, Progress, QueryStats};
 
 /// Blocks whose trace ids are kept, if they are small enough.
 const DIGESTS: usize = 256;
@@ -119,6 +120,8 @@ pub(crate) struct QueryRun {
     pub(crate) memory_limit_bytes: usize,
     /// Values were too many to keep: exact quantiles are sketched.
     pub(crate) sketched: AtomicBool,
+    /// Blocks that it could not read, or not all of.
+    pub(crate) left_out: Arc<LeftOut>,
     /// The answer is complete or unwanted: units in progress may stop anywhere.
     pub(crate) stopped: AtomicBool,
 }
@@ -131,6 +134,7 @@ impl QueryRun {
             progress: options.progress.clone(),
             partials: options.partials.clone(),
             memory_limit_bytes: options.memory_bytes,
+            left_out: Arc::new(LeftOut::new(options.skip_unreadable)),
             ..Self::default()
         })
     }
@@ -143,12 +147,30 @@ impl QueryRun {
             pages: Arc::clone(&self.pages),
             progress: self.progress.clone(),
             memory_limit_bytes: self.memory_limit_bytes,
+            left_out: Arc::clone(&self.left_out),
             ..Self::default()
         })
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// An answer with what it cost, and what is to be known of it: what was told when its blocks were
+    /// listed, `skipped` if some of them are not on the list for being unreadable, and what has been left
+    /// out since.
+    pub(crate) fn outcome<T>(
+        &self,
+        answer: T,
+        mut stats: QueryStats,
+        mut warnings: Vec<String>,
+        skipped: bool,
+    ) -> Outcome<T> {
+        self.count_into(&mut stats);
+        warnings.extend(self.left_out.warnings());
+        let partial = skipped || self.left_out.is_any();
+        let partial = partial.then(|| "unreadable blocks were skipped".to_owned());
+        Outcome { answer, stats, partial, warnings }
     }
 
     /// Adds what has been counted so far.

@@ -75,6 +75,7 @@ pub(crate) struct Selecting {
     pub(crate) selection: Selection,
     pub(crate) stats: QueryStats,
     pub(crate) warnings: Vec<String>,
+    /// Blocks were left out whose `meta.json` cannot be read.
     pub(crate) skipped: bool,
 }
 
@@ -128,8 +129,8 @@ pub(crate) async fn select(
                 },
             )
             .await?;
-        out.skipped |= list.skipped > 0;
-        out.warnings.extend(list.warnings.iter().map(ToString::to_string));
+        out.skipped |= !list.skipped.is_empty();
+        out.warnings.extend(list.told().map(ToString::to_string));
         out.stats.total_blocks += list.blocks.len() as u64;
         selected.extend(list.blocks);
     }
@@ -164,11 +165,7 @@ pub(crate) async fn select(
                 }
                 kept.push(Selected { block, scanned: inside, open });
             }
-            Err(error) if options.skip_unreadable => {
-                out.skipped = true;
-                out.warnings.push(format!("skipped: {error}"));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => run.left_out.pass_over(&block, error.into())?,
         }
     }
     out.selection = Selection::Blocks(kept);

@@ -102,11 +102,15 @@ pub(crate) async fn names(
                 .map(|(open, row_group)| {
                     let (context, scopes, program) = (&context, &scopes, &program);
                     async move {
-                        if request.filter.is_none() {
-                            return stored_names(&open, row_group, context, scopes).await;
-                        }
                         let range = options.time_range;
-                        matching_names(&open, row_group, context, scopes, program, range).await
+                        let names = match request.filter.is_none() {
+                            true => stored_names(&open, row_group, context, scopes).await,
+                            false => {
+                                matching_names(&open, row_group, context, scopes, program, range)
+                                    .await
+                            }
+                        };
+                        or_left_out(names, run, &open)
                     }
                 })
                 .buffered(n_readers);
@@ -188,6 +192,11 @@ fn row_groups(blocks: &[Selected]) -> Vec<(Arc<OpenBlock>, usize)> {
         (0..open.n_row_groups()).map(move |row_group| (Arc::clone(&open), row_group))
     };
     opened.flat_map(of).collect()
+}
+
+/// What was read of a row group, or nothing if it cannot be read and may be left out.
+fn or_left_out<T: Default>(read: Result<T>, run: &QueryRun, open: &OpenBlock) -> Result<T> {
+    read.or_else(|error| run.left_out.pass_over(&open.block, error).map(|()| T::default()))
 }
 
 /// How row groups are read, and how many at a time. What they hold is put together in their order.
@@ -287,11 +296,11 @@ pub(crate) async fn values(
                     async move {
                         let mut found = BTreeSet::new();
                         for field in fields {
-                            values_of_row_group(
+                            let read = values_of_row_group(
                                 &open, row_group, context, program, request, options, field,
                                 &mut found,
-                            )
-                            .await?;
+                            );
+                            or_left_out(read.await, run, &open)?;
                         }
                         Ok::<_, Error>(found)
                     }
@@ -494,12 +503,5 @@ fn fault(fault: Fault) -> Error {
 }
 
 fn finish<T>(answer: T, selecting: Selecting, run: &QueryRun) -> Outcome<T> {
-    let mut stats = selecting.stats;
-    run.count_into(&mut stats);
-    Outcome {
-        answer,
-        stats,
-        partial: selecting.skipped.then(|| "unreadable blocks were skipped".to_owned()),
-        warnings: selecting.warnings,
-    }
+    run.outcome(answer, selecting.stats, selecting.warnings, selecting.skipped)
 }

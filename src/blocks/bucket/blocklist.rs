@@ -65,10 +65,10 @@ pub enum Unreadable {
 pub struct Blocklist {
     /// By end time descending, then by id.
     pub blocks: Vec<Block>,
-    /// What was left out, and why, in a fixed order.
+    /// What is to be known of the list besides, in a fixed order.
     pub warnings: Vec<Warning>,
-    /// Live blocks that were left out because their meta cannot be read: the list is not whole.
-    pub skipped: usize,
+    /// Live blocks that were left out because their meta cannot be read, and why: the list is not whole.
+    pub skipped: Vec<Warning>,
 }
 
 /// Something the answer does not cover.
@@ -82,7 +82,10 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.reason)
+        match self.reason.contains(&self.key) {
+            true => f.write_str(&self.reason),
+            false => write!(f, "{}: {}", self.key, self.reason),
+        }
     }
 }
 
@@ -93,8 +96,12 @@ impl Blocklist {
     }
 
     fn skip(&mut self, key: String, error: &Error) {
-        self.warnings.push(Warning { key, reason: format!("skipped: {error}") });
-        self.skipped += 1;
+        self.skipped.push(Warning { key, reason: format!("skipped: {error}") });
+    }
+
+    /// All that is to be told of the list, what was left out last.
+    pub fn told(&self) -> impl Iterator<Item = &Warning> {
+        self.warnings.iter().chain(&self.skipped)
     }
 
     pub(super) fn sort(&mut self) {
@@ -103,6 +110,7 @@ impl Blocklist {
             by_end.then(a.meta.block_id.cmp(&b.meta.block_id))
         });
         self.warnings.sort();
+        self.skipped.sort();
     }
 }
 

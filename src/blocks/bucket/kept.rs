@@ -98,7 +98,7 @@ impl Kept {
                 Ok(Blocklist {
                     blocks: inside.cloned().collect(),
                     warnings: list.warnings.clone(),
-                    skipped: list.skipped,
+                    skipped: list.skipped.clone(),
                 })
             }
         }
@@ -107,9 +107,8 @@ impl Kept {
 
 /// Whether two lists give the same answers to everything.
 fn are_same(a: &Blocklist, b: &Blocklist) -> bool {
-    let of = |list: &Blocklist| (list.blocks.len(), list.skipped);
-    of(a) == of(b)
-        && a.warnings == b.warnings
+    a.blocks.len() == b.blocks.len()
+        && a.told().eq(b.told())
         && a.blocks.iter().zip(&b.blocks).all(|(a, b)| {
             (&a.store_url, &a.data, &a.folder, &a.meta)
                 == (&b.store_url, &b.data, &b.folder, &b.meta)
@@ -221,7 +220,7 @@ impl KeptBlocklists {
             if let Some(Kept::List(list, _)) = &*kept {
                 counts.lists += 1;
                 counts.blocks += list.blocks.len();
-                counts.unreadable += list.skipped as u64;
+                counts.unreadable += list.skipped.len() as u64;
             }
         }
         counts
@@ -294,7 +293,7 @@ mod tests {
     fn warned(reason: &str) -> Blocklist {
         let warning =
             super::super::blocklist::Warning { key: String::new(), reason: reason.to_owned() };
-        Blocklist { blocks: Vec::new(), warnings: vec![warning], skipped: 0 }
+        Blocklist { warnings: vec![warning], ..Blocklist::default() }
     }
 
     fn reason(list: Result<Blocklist>) -> String {

@@ -601,7 +601,7 @@ fn contents(below: &ListResult) -> String {
 
 fn only(block: Block, warning: Option<Warning>, options: &BlocklistOptions) -> Blocklist {
     let warnings = warning.into_iter().collect();
-    let mut list = Blocklist { blocks: vec![block], warnings, skipped: 0 };
+    let mut list = Blocklist { blocks: vec![block], warnings, ..Blocklist::default() };
     if let Some(range) = options.range {
         list.prune(range);
     }

@@ -181,8 +181,10 @@ async fn an_unreadable_block_fails_the_list_or_is_skipped_with_a_warning() {
         let skip = BlocklistOptions { unreadable: Unreadable::Skip, ..BlocklistOptions::default() };
         let list = source.blocks(&tenant, &skip).await.unwrap();
         assert_eq!(list.blocks.len(), 1);
-        assert_eq!(list.warnings.len(), 1);
-        assert!(list.warnings[0].to_string().contains(expect), "{}", list.warnings[0]);
+        let told: Vec<_> = list.told().map(ToString::to_string).collect();
+        let [told] = told.as_slice() else { panic!("{told:?}") };
+        assert!(told.contains(expect), "{told}");
+        assert_eq!(told.matches("meta.json").count(), 1, "it is named once: {told}");
     }
 }
 

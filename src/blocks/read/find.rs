@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 
 use super::library::Values;
 use super::open::{OpenBlock, ReadContext};
 use super::rows::{RowReader, StoredTrace};
 use crate::bucket::{Block, bloom};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Trace, TraceId};
 
 /// Blocks that are asked at a time.
@@ -20,18 +20,26 @@ const CONCURRENT_BLOCKS: usize = 16;
 /// Of a span that several blocks hold, the first block's copy counts.
 ///
 /// # Errors
-/// The first failure to read a block: an answer from the others would pass a part off as the whole.
-pub async fn find_trace(
+/// What `without` says of the first failure to read a block: an answer from the others passes a part
+/// off as the whole, unless whoever asks lets that block pass, and says so.
+pub async fn find_trace<E>(
     blocks: &[Block],
     id: TraceId,
     context: &ReadContext,
-) -> Result<Option<Trace>> {
+    without: impl Fn(&Block, Error) -> Result<(), E>,
+) -> Result<Option<Trace>, E> {
     // The searches are made before the stream: a closure over borrowed blocks inside it would keep
     // the future from being sent to another thread.
     let searches: Vec<_> = blocks.iter().map(|block| find_in_block(block, id, context)).collect();
-    let parts: Vec<Option<Trace>> =
-        futures::stream::iter(searches).buffered(CONCURRENT_BLOCKS).try_collect().await?;
-    Ok(Trace::combine(parts.into_iter().flatten()))
+    let mut found = futures::stream::iter(searches).buffered(CONCURRENT_BLOCKS);
+    let mut parts = Vec::new();
+    for block in blocks {
+        match found.next().await.unwrap_or(Ok(None)) {
+            Ok(part) => parts.extend(part),
+            Err(error) => without(block, error)?,
+        }
+    }
+    Ok(Trace::combine(parts))
 }
 
 /// The part of a trace that one block holds, as stored.

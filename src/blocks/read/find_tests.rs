@@ -74,7 +74,10 @@ async fn a_trace_in_two_blocks_is_one() {
         assert_eq!(compacted.len(), 14);
         let mut n_split = 0;
         for trace in compacted {
-            let found = find_trace(&inputs, trace.id, &context).await.unwrap().unwrap();
+            let found = find_trace(&inputs, trace.id, &context, |_, error| Err(error))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(normal(&trace), normal(&found), "{version} {}", trace.id);
             let parts = [
                 find_in_block(&inputs[0], trace.id, &context).await.unwrap(),

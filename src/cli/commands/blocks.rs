@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use traceql_blocks::analyse::{self, Analysis};
 use traceql_blocks::bucket::Block;
-use traceql_blocks::bucket::blocklist::{Blocklist, BlocklistOptions, Unreadable};
+use traceql_blocks::bucket::blocklist::{Blocklist, BlocklistOptions, Unreadable, Warning};
 use traceql_blocks::bucket::meta::{BlockMeta, DedicatedScope, DedicatedType};
 use traceql_blocks::read::open::{BlockCache, OpenBlock, ReadContext};
 use traceql_blocks::schema::Level;
-use traceql_blocks::verify::{self, Report, Severity};
+use traceql_blocks::verify::{self, Finding, Report, Rule, Severity};
 use traceql_engine::Progress;
 
 use super::whole;
@@ -87,7 +87,7 @@ fn list(world: &World, args: &BlocksListArgs) -> Result<Success> {
         }
         sheet.write(out, format, &world.terminal)
     })?;
-    for warning in &list.warnings {
+    for warning in list.told() {
         world.terminal.warn(&warning.to_string());
     }
     let (n_traces, n_bytes) = list.blocks.iter().fold((0, 0), |(traces, bytes), block| {
@@ -101,7 +101,7 @@ fn list(world: &World, args: &BlocksListArgs) -> Result<Success> {
             format_size(n_bytes)
         ));
     }
-    match list.skipped {
+    match list.skipped.len() {
         0 => Ok(Success::Answered),
         n => Err(Error::new(Kind::Partial, format!("{} not listed", plural(n as u64, "block")))),
     }
@@ -342,12 +342,15 @@ fn schema(world: &World, args: &OneBlockArgs) -> Result<Success> {
 
 fn verify(world: &World, args: &SomeBlocksArgs) -> Result<Success> {
     let wanted = args.blocks.clone();
-    let options = BlocklistOptions::default();
+    let options = BlocklistOptions { unreadable: Unreadable::Skip, ..BlocklistOptions::default() };
     let reports = with_blocks(world, &args.source, options, |list, context| async move {
-        let mut reports = Vec::new();
+        let mut reports: Vec<_> = match wanted.is_empty() {
+            true => list.skipped.iter().map(unlisted).collect(),
+            false => Vec::new(),
+        };
         for block in pick_some(list, &wanted)? {
             let report = verify::verify_block(&block, &context).await?;
-            reports.push((block, report));
+            reports.push((block.meta.block_id.to_string(), report));
         }
         Ok(reports)
     })?;
@@ -363,7 +366,7 @@ fn verify(world: &World, args: &SomeBlocksArgs) -> Result<Success> {
                     (_, false) => "ok, with warnings",
                     (_, true) => "broken",
                 };
-                let id = paint.paint(HEADING, block.meta.block_id);
+                let id = paint.paint(HEADING, block);
                 let (rows, spans) = (report.row_count, report.span_count);
                 writeln!(
                     out,
@@ -390,11 +393,26 @@ fn verify(world: &World, args: &SomeBlocksArgs) -> Result<Success> {
     }
 }
 
+/// What is to be said of a block whose `meta.json` cannot be read: the rest of it cannot be found.
+fn unlisted(warning: &Warning) -> (String, Report) {
+    let block = warning.key.rsplit('/').nth(1).unwrap_or(&warning.key).to_owned();
+    let finding = Finding {
+        rule: Rule::Readable,
+        severity: Severity::Error,
+        object: warning.key.clone(),
+        row: None,
+        trace: None,
+        expected: "a meta.json that can be read".to_owned(),
+        found: warning.reason.clone(),
+    };
+    (block, Report { findings: vec![finding], ..Report::default() })
+}
+
 fn has_errors(report: &Report) -> bool {
     report.findings.iter().any(|finding| finding.severity == Severity::Error)
 }
 
-fn findings_sheet(reports: &[(Block, Report)]) -> Sheet {
+fn findings_sheet(reports: &[(String, Report)]) -> Sheet {
     let columns = vec![
         Column::text("Block", "block_id"),
         Column::text("Severity", "severity"),
@@ -406,13 +424,13 @@ fn findings_sheet(reports: &[(Block, Report)]) -> Sheet {
         Column::text("Found", "found"),
     ];
     let rows = reports.iter().flat_map(|(block, report)| {
-        report.findings.iter().map(|finding| {
+        report.findings.iter().map(move |finding| {
             let severity = match finding.severity {
                 Severity::Warning => Cell::text("warning"),
                 Severity::Error => Cell::text("error").tone(Tone::Bad),
             };
             vec![
-                Cell::text(block.meta.block_id.to_string()),
+                Cell::text(block),
                 severity,
                 Cell::text(finding.rule.name()),
                 Cell::text(&finding.object),

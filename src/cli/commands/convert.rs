@@ -169,7 +169,7 @@ impl Plan {
                 ..BlocklistOptions::default()
             };
             let list = session.source.blocks(from, &options).await?;
-            warnings.extend(list.warnings.iter().map(ToString::to_string));
+            warnings.extend(list.told().map(ToString::to_string));
             let inputs = list.blocks;
             convert::convert_blocks(&inputs, &self.settings(&inputs), target, context).await?
         };

@@ -200,26 +200,29 @@ pub(crate) async fn answer(
     if planned.is_timeless {
         series.clear();
     }
-    let mut stats = planned.stats;
-    run.count_into(&mut stats);
     let mut warnings = planned.warnings;
     if run.sketched.load(Ordering::Relaxed) {
         warnings.push(sketched_warning());
     } else if wants_exact(query) && !has_quantiles(query.metrics.as_ref()) {
         warnings.push("`exact` concerns quantile_over_time() alone".to_owned());
     }
-    let mut partial = planned.skipped.then(|| "unreadable blocks were skipped".to_owned());
-    if request.max_series > 0 && series.len() > request.max_series {
-        partial.get_or_insert_with(|| {
-            format!(
-                "{} of {} series: the limit is reached; topk() chooses, a narrower by() makes fewer",
-                request.max_series,
-                series.len()
-            )
-        });
+    let n_series = series.len();
+    let is_cut = request.max_series > 0 && n_series > request.max_series;
+    if is_cut {
         series.truncate(request.max_series);
     }
-    Ok(Outcome { answer: MetricsAnswer { axis: planned.axis, series }, stats, partial, warnings })
+    let answer = MetricsAnswer { axis: planned.axis, series };
+    let mut outcome = run.outcome(answer, planned.stats, warnings, planned.skipped);
+    if is_cut {
+        outcome.partial.get_or_insert_with(|| {
+            format!(
+                "{} of {n_series} series: the limit is reached; topk() chooses, a narrower by() makes \
+                 fewer",
+                request.max_series
+            )
+        });
+    }
+    Ok(outcome)
 }
 
 /// What to know of quantiles that were not computed of all values.

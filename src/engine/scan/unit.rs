@@ -122,17 +122,28 @@ impl UnitRunner {
         if self.spec.memory_source.is_some() {
             self.run_memory(unit, sink)?;
         } else if unit.is_whole() {
-            for part in self.cut(unit.block).await? {
+            let parts = self.cut(unit.block).await;
+            for part in self.or_left_out(unit.block, parts)? {
                 if self.run.is_stopped() || sink.is_full() {
                     break;
                 }
-                self.run_rows(part, sink).await?;
+                let done = self.run_rows(part, sink).await;
+                self.or_left_out(part.block, done)?;
             }
         } else {
-            self.run_rows(unit, sink).await?;
+            let done = self.run_rows(unit, sink).await;
+            self.or_left_out(unit.block, done)?;
         }
         self.run.unit_done();
         Ok(())
+    }
+
+    /// What was read of a block, or nothing if it cannot be read and may be left out. A sink has taken
+    /// whole traces by then, or none.
+    fn or_left_out<T: Default>(&self, block: u32, read: Result<T, impl Into<Error>>) -> Result<T> {
+        let block = &self.blocks[block as usize];
+        let pass_over = |error| self.run.left_out.pass_over(block, error).map(|()| T::default());
+        read.or_else(|error| pass_over(error.into()))
     }
 
     fn run_memory(&self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
@@ -187,9 +198,9 @@ impl UnitRunner {
             _ => Window::new(open, unit.row_group as usize, rows, self.context.clone()),
         };
         let mut batch = BlockBatch::new(window);
-        let result = self.run_batch(&mut batch, unit.block, sink).await;
+        self.run_batch(&mut batch, unit.block, sink).await?;
         self.window = Some((unit.block, batch.into_window()));
-        result
+        Ok(())
     }
 
     async fn run_batch(
@@ -360,7 +371,8 @@ impl UnitRunner {
         let mut holders: Vec<Vec<u32>> = vec![Vec::new(); n_rows];
         for &companion in companions {
             let other = &self.blocks[companion as usize];
-            let digest = self.runtime.digest(other, &self.context).await?;
+            let digest = self.runtime.digest(other, &self.context).await;
+            let digest = self.or_left_out(companion, digest)?;
             for row in common_rows(&ids, &digest) {
                 // Who hides a trace leaves it to the others.
                 if !other.hidden.contains(ids[row]) {
@@ -378,7 +390,8 @@ impl UnitRunner {
             let mut parts = Vec::with_capacity(holders.len() + 1);
             for holder in std::iter::once(&block).chain(holders) {
                 let held = &self.blocks[*holder as usize];
-                parts.extend(find_present(held, ids[row], &self.context).await?);
+                let part = find_present(held, ids[row], &self.context).await;
+                parts.extend(self.or_left_out(*holder, part)?);
             }
             whole.extend(StoredTrace::combine(parts));
         }

@@ -99,13 +99,11 @@ impl SqlAnswer {
     pub fn finish(self) -> Outcome<()> {
         let Asked { run, told, .. } = &*self.asked;
         let Told { mut stats, mut warnings, skipped } = std::mem::take(&mut *told.lock());
-        run.count_into(&mut stats);
         stats.elapsed = self.since.elapsed();
         if run.sketched.load(Ordering::Relaxed) {
             warnings.push(crate::metrics::sketched_warning());
         }
-        let partial = skipped.then(|| "unreadable blocks were skipped".to_owned());
-        Outcome { answer: (), stats, partial, warnings }
+        run.outcome((), stats, warnings, skipped)
     }
 }
 
