@@ -285,8 +285,30 @@ fn arguments_that_cannot_work_are_refused() {
     assert!(told.contains("sample"), "{told}");
     assert!(refused(&[&["-s", "x"][..], &otlp].concat()).contains("--wal"));
     assert!(refused(&["-s", "sample:", "--wal", "/w"]).contains("--otlp-grpc"));
-    let inside = refused(&[&["-s", "/nonexistent", "--wal", "/nonexistent/w"][..], &otlp].concat());
-    assert!(inside.contains("lies in the folder of the tenants"), "{inside}");
+    for (source, wal) in
+        [("/nonexistent", "/nonexistent/w"), ("tests", "./tests/w"), ("src/../tests", "tests/w")]
+    {
+        let inside = refused(&[&["-s", source, "--wal", wal][..], &otlp].concat());
+        assert!(inside.contains("lies in the folder of the tenants"), "{inside}");
+    }
+    let address = refused(&["-s", "sample:", "--listen", "everywhere"]);
+    assert!(address.contains("--listen: \"everywhere\" is no address and port"), "{address}");
+    let host = refused(&["-s", "sample:", "--otlp-http", ":4318", "--wal", "/w"]);
+    assert!(host.contains("0.0.0.0:4318"), "{host}");
+}
+
+#[test]
+fn spans_of_one_tenant_go_to_the_default_whatever_folder_there_is() {
+    let folders = Folders::new();
+    std::fs::create_dir_all(folders.bucket().join("backup")).unwrap();
+    let mut ingesting = folders.start(&[]);
+    assert_eq!(ingesting.send(None, &request(&[(0, 0)])).map(|(status, _)| status), Some(200));
+    assert!(ingesting.server.terminate().success());
+    assert_eq!(folders.stored("single-tenant").len(), 1);
+    assert!(folders.stored_blocks("backup").is_empty());
+    let mut again = folders.start(&[]);
+    assert_eq!(again.found("single-tenant").len(), 1);
+    assert!(again.server.terminate().success());
 }
 
 #[test]

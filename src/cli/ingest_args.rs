@@ -84,9 +84,18 @@ pub(crate) struct IngestArgs {
 impl IngestArgs {
     /// Whether traces are taken in.
     pub(crate) fn is_wanted(&self) -> bool {
-        let addresses = [&self.otlp_grpc, &self.otlp_http, &self.zipkin];
-        let addresses = addresses.into_iter().chain([&self.jaeger_http, &self.jaeger_grpc]);
-        addresses.flatten().next().is_some()
+        self.addresses().iter().any(|(_, address)| address.is_some())
+    }
+
+    /// Where they are, by the options that say it.
+    pub(crate) fn addresses(&self) -> [(&'static str, Option<&str>); 5] {
+        [
+            ("otlp-grpc", self.otlp_grpc.as_deref()),
+            ("otlp-http", self.otlp_http.as_deref()),
+            ("zipkin", self.zipkin.as_deref()),
+            ("jaeger-http", self.jaeger_http.as_deref()),
+            ("jaeger-grpc", self.jaeger_grpc.as_deref()),
+        ]
     }
 
     /// The folder of the write-ahead log.
@@ -106,7 +115,7 @@ impl IngestArgs {
     /// If it cannot be made, or the log would lie in it, where a bucket has tenants.
     pub(crate) fn prepare(&self, source: &str, home: Option<&Path>) -> Result<()> {
         let Ok(SourceUrl::Local(folder)) = SourceUrl::parse(source, home) else { return Ok(()) };
-        if self.wal.as_ref().is_some_and(|wal| wal.starts_with(&folder)) {
+        if self.wal.as_ref().is_some_and(|wal| resolved(wal).starts_with(resolved(&folder))) {
             return Err(Error::usage("the write-ahead log lies in the folder of the tenants")
                 .hint("give --wal a folder of its own, beside that of the blocks"));
         }
@@ -203,6 +212,16 @@ impl IngestArgs {
             on_flush: None,
             on_step: crash_at(self.crash_at.as_deref())?,
         }))
+    }
+}
+
+/// A path without links and dots, as far as it exists: two names of one place are the same.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let there = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    match there {
+        Some((part, real)) => path.strip_prefix(part).map_or(real.clone(), |rest| real.join(rest)),
+        None => path,
     }
 }
 

@@ -344,6 +344,21 @@ pub(crate) fn duration_or_none(
     Ok(Some(Duration::from_nanos(nanos)).filter(|duration| !duration.is_zero()))
 }
 
+/// An address to listen on. Whether its host has that name, and the port is free, shows when it is
+/// taken.
+pub(crate) fn address(option: &str, text: Option<&str>) -> Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    match text.rsplit_once(':') {
+        Some(("", port)) if port.parse::<u16>().is_ok() => {
+            let why =
+                format!("{text:?} names no host; all addresses of the machine are 0.0.0.0:{port}");
+            Err(wrong(option, &why))
+        }
+        Some((_, port)) if port.parse::<u16>().is_ok() => Ok(()),
+        _ => Err(wrong(option, &format!("{text:?} is no address and port: 127.0.0.1:3200"))),
+    }
+}
+
 fn wrong(option: &str, why: &str) -> Error {
     Error::new(Kind::Usage, format!("--{option}: {why}"))
 }

@@ -39,6 +39,9 @@ fn serve(world: &World, args: &ServeArgs) -> Result<Success> {
     // What can be wrong is found before anything is opened.
     let plan = Plan::of(world, args, log)?;
     if args.config.check_config {
+        if settings::source(&args.source).is_err() {
+            world.terminal.note("no source is named; a server needs --source besides");
+        }
         let yaml = settings_as_yaml(&plan.settings);
         world.print(|out| out.write_all(yaml.as_bytes()))?;
         return Ok(Success::Answered);
@@ -69,7 +72,12 @@ fn serve(world: &World, args: &ServeArgs) -> Result<Success> {
         let tenancy = if args.multitenant {
             Tenancy::Header
         } else {
-            match session.tenants(&source).await?.as_slice() {
+            // Which tenant is meant can be told from what there is to read, but not where to write.
+            let tenants = match plan.roles.ingest && settings::tenants(&args.source)?.is_empty() {
+                true => vec![source.tenant(None).await?],
+                false => session.tenants(&source).await?,
+            };
+            match tenants.as_slice() {
                 [tenant] => Tenancy::One(tenant.clone()),
                 _ => {
                     return Err(Error::usage("a server without --multitenant has one tenant")

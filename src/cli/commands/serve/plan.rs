@@ -59,6 +59,11 @@ impl Plan {
         if roles.ingest {
             args.ingest.log_folder()?;
         }
+        settings::address("listen", Some(&args.listen))?;
+        settings::address("grpc-listen", serving.grpc_listen.as_deref())?;
+        for (option, text) in args.ingest.addresses() {
+            settings::address(option, text)?;
+        }
         // A tenant of a profile is for whoever asks one.
         let names_tenant =
             args.given.is_option("tenant") || file.is_some_and(|file| file.says_argument("tenant"));
