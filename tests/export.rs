@@ -141,6 +141,17 @@ fn a_block_answers_as_the_source_does() {
 }
 
 #[test]
+fn attributes_to_be_redacted_that_occur_nowhere_are_named() {
+    let arguments =
+        ["export", "--source", "sample:", QUERY, "--drop", ".usr", "--hash", ".http.route"];
+    let output = run(&arguments);
+    let told = stderr(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("note: .usr, which is to be redacted, occurs in none"), "{told}");
+    assert!(!told.contains(".http.route"), "{told}");
+}
+
+#[test]
 fn redacted_attributes_do_not_leave() {
     let folder = tempfile::tempdir().unwrap();
     let rules = ["--drop", ".http.route", "--hash", "resource.service.name", "--hash-secret", "s"];

@@ -2,7 +2,9 @@
 //! hashes, so that equal values can still be told to be equal. Knows traces, not where they go.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ring::hmac;
 
@@ -58,6 +60,23 @@ impl FromStr for AttributeName {
     }
 }
 
+/// As it is written.
+impl fmt::Display for AttributeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = match self.level {
+            None => "",
+            // It has no attributes, and no text names it.
+            Some(Level::Trace) => "trace",
+            Some(Level::Resource) => "resource",
+            Some(Level::Scope) => "instrumentation",
+            Some(Level::Span) => "span",
+            Some(Level::Event) => "event",
+            Some(Level::Link) => "link",
+        };
+        write!(f, "{scope}.{}", self.key)
+    }
+}
+
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -68,11 +87,19 @@ pub enum Action {
 }
 
 /// Rules, and the key of their hashes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Redaction {
     /// By key of the attribute.
-    rules: HashMap<String, Vec<(Option<Level>, Action)>>,
+    rules: HashMap<String, Vec<Rule>>,
     key: hmac::Key,
+}
+
+#[derive(Debug)]
+struct Rule {
+    name: AttributeName,
+    action: Action,
+    /// Something was redacted by it, or would have been by it alone.
+    is_used: AtomicBool,
 }
 
 impl Redaction {
@@ -83,8 +110,9 @@ impl Redaction {
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = (AttributeName, Action)>, secret: &[u8]) -> Self {
         let mut by_key: HashMap<String, Vec<_>> = HashMap::new();
-        for (AttributeName { level, key }, action) in rules {
-            by_key.entry(key).or_default().push((level, action));
+        for (name, action) in rules {
+            let key = name.key.clone();
+            by_key.entry(key).or_default().push(Rule { name, action, is_used: false.into() });
         }
         Self { rules: by_key, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
     }
@@ -93,6 +121,16 @@ impl Redaction {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Attributes that were to be redacted and have not occurred, by name: perhaps they are misspelt.
+    #[must_use]
+    pub fn untouched(&self) -> Vec<&AttributeName> {
+        let unused = |rule: &&Rule| !rule.is_used.load(Ordering::Relaxed);
+        let mut names: Vec<_> =
+            self.rules.values().flatten().filter(unused).map(|rule| &rule.name).collect();
+        names.sort_by_key(|name| name.to_string());
+        names
     }
 
     /// Redacts a trace.
@@ -142,9 +180,16 @@ impl Redaction {
 
     fn action(&self, level: Level, key: &str) -> Option<Action> {
         let rules = self.rules.get(key)?;
-        let mut fitting = rules.iter().filter(|(of, _)| of.is_none_or(|of| of == level));
-        let first = fitting.next()?.1;
-        Some(if fitting.any(|rule| rule.1 == Action::Drop) { Action::Drop } else { first })
+        let fits = |rule: &&Rule| rule.name.level.is_none_or(|of| of == level);
+        let mut strictest = None;
+        for rule in rules.iter().filter(fits) {
+            rule.is_used.store(true, Ordering::Relaxed);
+            strictest = match strictest {
+                Some(Action::Drop) => strictest,
+                _ => Some(rule.action),
+            };
+        }
+        strictest
     }
 
     /// Lower-case hex.
@@ -220,6 +265,14 @@ mod tests {
         assert_eq!(values(&redacted, "user"), [ann(), ann(), None, ann(), ann()]);
         assert_eq!(values(&redacted, "n"), [const { None }; 5]);
         assert_eq!(values(&redacted, "keep"), values(&trace(), "keep"));
+    }
+
+    #[test]
+    fn attributes_that_do_not_occur_are_named() {
+        let rules = rules(&[("span.user", Action::Drop), (".usr", Action::Hash)], "");
+        rules.apply(&mut trace());
+        let untouched: Vec<_> = rules.untouched().iter().map(ToString::to_string).collect();
+        assert_eq!(untouched, [".usr"]);
     }
 
     #[test]

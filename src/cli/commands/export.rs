@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
 use traceql_blocks::bucket::destination::Destination;
@@ -87,7 +88,8 @@ pub(crate) fn run(world: &World, args: &ExportArgs) -> Result<Success> {
             session.engine.search(&session.source, &session.tenants, &query, &options).await?;
         let (mut answer, told) = split(outcome);
         answer.traces.sort_by_key(|trace| trace.trace_id);
-        let export = Export { session, options, redaction, found: answer.traces };
+        let export =
+            Export { session, options, redaction, found: answer.traces, told: told.into() };
         let mut written = Written { n_traces: export.found.len(), ..Written::default() };
         match (to_block, destination, file) {
             (Some(blocks), Some(destination), _) => {
@@ -98,9 +100,15 @@ pub(crate) fn run(world: &World, args: &ExportArgs) -> Result<Success> {
             }
             _ => export.to_otlp(format).await?,
         }
-        Ok::<(Written, Told), Error>((written, told))
+        written.untouched = export.redaction.untouched().iter().map(ToString::to_string).collect();
+        Ok::<(Written, Told), Error>((written, export.told.into_inner()))
     });
-    let (Written { n_traces, block, n_rows }, told) = whole(ended)?;
+    let (Written { n_traces, block, n_rows, untouched }, told) = whole(ended)?;
+    for name in untouched {
+        world
+            .terminal
+            .note(&format!("{name}, which is to be redacted, occurs in none of the traces"));
+    }
     if let (Some(n_rows), Some(out)) = (n_rows, &args.out) {
         let (n_rows, n_traces) = (plural(n_rows, "span"), plural(n_traces as u64, "trace"));
         world.terminal.note(&format!("{n_rows} of {n_traces} written to {out}"));
@@ -138,6 +146,8 @@ struct Written {
     block: Option<WrittenBlock>,
     /// Rows of Parquet.
     n_rows: Option<u64>,
+    /// Attributes that were to be redacted, and that nothing has.
+    untouched: Vec<String>,
 }
 
 /// An answer whose traces are exported.
@@ -147,12 +157,13 @@ struct Export {
     redaction: Redaction,
     /// By ascending id.
     found: Vec<TraceResult>,
+    told: Mutex<Told>,
 }
 
 impl Export {
     async fn to_otlp(&self, format: ExportFormat) -> Result<()> {
         for found in self.found.chunks(CONCURRENT_TRACES) {
-            for trace in self.fetch(found).await? {
+            for (trace, _) in self.fetch(found).await? {
                 to_stdout(|out| match format {
                     // Messages one after the other are one message with all their traces.
                     ExportFormat::OtlpProto => out.write_all(&otlp::to_protobuf(&[trace])),
@@ -167,7 +178,7 @@ impl Export {
         let mut rows = SpanRows::new();
         let mut writer = RowsWriter::new(output, SqlFormat::Parquet, rows.schema(), terminal)?;
         for found in self.found.chunks(CONCURRENT_TRACES) {
-            for (trace, found) in self.fetch(found).await?.iter().zip(found) {
+            for (trace, found) in &self.fetch(found).await? {
                 let spans = found.spansets.iter().flat_map(|spanset| &spanset.spans);
                 let matched: Matched = spans
                     .map(|span| (span.span_id.clone(), span.start_unix_nanos, span.duration_nanos))
@@ -210,7 +221,7 @@ impl Export {
 
     async fn write(&self, writer: &mut BlockWriter) -> Result<()> {
         for found in self.found.chunks(CONCURRENT_TRACES) {
-            for (trace, found) in self.fetch(found).await?.iter().zip(found) {
+            for (trace, found) in &self.fetch(found).await? {
                 writer.write_stored(trace, &self.fields(found)).await?;
             }
         }
@@ -228,8 +239,9 @@ impl Export {
         }
     }
 
-    /// The traces, whole and redacted, in the same order.
-    async fn fetch(&self, found: &[TraceResult]) -> Result<Vec<Trace>> {
+    /// The traces, whole and redacted, in the same order. One that lies in a block that is left out may
+    /// be missing.
+    async fn fetch<'a>(&self, found: &'a [TraceResult]) -> Result<Vec<(Trace, &'a TraceResult)>> {
         let mut fetching = JoinSet::new();
         for (at, found) in found.iter().enumerate() {
             let (engine, source) = (self.session.engine.clone(), self.session.source.clone());
@@ -239,25 +251,28 @@ impl Export {
             let id = found.trace_id;
             fetching.spawn(async move {
                 let trace = engine.trace(&source, &tenants, id, &options).await;
-                trace.map(|outcome| (at, outcome.answer))
+                trace.map(|outcome| (at, outcome))
             });
         }
-        let mut traces = Vec::new();
+        let mut traces = vec![None; found.len()];
         while let Some(fetched) = fetching.join_next().await {
             let fetched = fetched
                 .map_err(|error| Error::new(Kind::Failed, format!("internal error: {error}")))?;
-            traces.push(fetched?);
-        }
-        traces.sort_by_key(|(at, _)| *at);
-        let mut whole = Vec::with_capacity(traces.len());
-        for (at, trace) in traces {
-            let mut trace = trace.ok_or_else(|| {
+            let (at, outcome) = fetched?;
+            let (trace, told) = split(outcome);
+            if trace.is_none() && !told.is_partial() {
                 let id = found[at].trace_id;
                 let gone = format!("trace {id} was found, and is gone: the source has changed");
-                Error::new(Kind::Failed, gone).hint("run the command again")
-            })?;
+                return Err(Error::new(Kind::Failed, gone).hint("run the command again"));
+            }
+            self.told.lock().add(told);
+            traces[at] = trace;
+        }
+        let mut whole = Vec::with_capacity(found.len());
+        for (trace, found) in traces.into_iter().zip(found) {
+            let Some(mut trace) = trace else { continue };
             self.redaction.apply(&mut trace);
-            whole.push(trace);
+            whole.push((trace, found));
         }
         Ok(whole)
     }

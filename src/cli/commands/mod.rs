@@ -129,6 +129,11 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    /// Whether the answer is not whole.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Adds what another question told.
     pub(crate) fn add(&mut self, told: Self) {
         let Self { stats, partial, warnings } = told;
