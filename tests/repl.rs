@@ -338,3 +338,20 @@ fn a_profile_brings_its_source_and_settings() {
     let output = run("\\profile gone\n");
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
+
+#[test]
+fn of_a_source_with_several_tenants_one_is_chosen_at_the_prompt() {
+    let typed = |lines: &str| run_with_input(&mut traceql(&["repl"]), lines.as_bytes());
+    let source = "\\source testdata/blocks/fixtures/vParquet5\n";
+    let chosen = typed(&format!("{source}\\tenant synthetic\n{{ status = error }}\nquit\n"));
+    let told = stderr(&chosen);
+    assert!(chosen.status.success(), "{told}");
+    let choice =
+        "tenants synthetic, synthetic-compaction, synthetic-defaults; choose one with \\tenant";
+    assert!(told.contains(choice), "{told}");
+    assert!(stdout(&chosen).contains("traceID"), "{told}");
+    let none = typed(&format!("{source}{{ status = error }}\n"));
+    assert_eq!(none.status.code(), Some(3));
+    let told = stderr(&none);
+    assert!(told.contains("choose one with \\tenant") && !told.contains("--tenant"), "{told}");
+}

@@ -17,6 +17,7 @@ use std::time::Instant;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
+use traceql_blocks::Error::NotFound;
 use traceql_blocks::bucket::blocklist::BlocklistOptions;
 use traceql_blocks::bucket::source::SourceKind;
 use traceql_engine::Progress;
@@ -25,7 +26,7 @@ use crate::Success;
 use crate::args::{ColorChoice, DialectName, ReplArgs};
 use crate::commands;
 use crate::config::user_folder;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Message, Result};
 use crate::host::Host;
 use crate::output::sink::Sink;
 use crate::session::{Session, SessionOptions};
@@ -163,19 +164,31 @@ impl Repl {
         let options = world.query_options(&self.state.time, &self.state.run, &progress)?;
         let session = SessionOptions::new(&world, &self.state.source, self.host.runtimes.io())?;
         let (kept, asked) = (Arc::clone(&self.host.kept), session.clone());
+        let may_choose = self.state.source.tenant.is_empty();
         let ended = self.host.runtimes.supervise(&world.terminal, None, &progress, async move {
             kept.reopen().await;
             let session = kept.session(asked).await?;
             // A wrong tenant is told now, not by the first query.
-            let n_blocks = count_blocks(&session).await?;
-            Ok((session, n_blocks))
+            let holds = match count_blocks(&session).await {
+                // To choose one, a source of several has to be open.
+                Err(NotFound { what: "tenant", candidates, .. })
+                    if may_choose && !candidates.is_empty() =>
+                {
+                    Holds::Tenants(candidates)
+                }
+                holds => holds?,
+            };
+            Ok((session, holds))
         });
-        let (opened, n_blocks) = commands::whole(ended)?;
+        let (opened, holds) = commands::whole(ended)?;
         self.vocabulary.reset(Arc::clone(&self.host.kept), session, options);
         let tenants: Vec<String> = opened.tenants.iter().map(ToString::to_string).collect();
-        Ok(match n_blocks {
-            Some(n) => format!("{} of tenant {}", plural(n, "block"), tenants.join("|")),
-            None => "a file of traces".to_owned(),
+        Ok(match holds {
+            Holds::Blocks(n) => format!("{} of tenant {}", plural(n, "block"), tenants.join("|")),
+            Holds::Traces => "a file of traces".to_owned(),
+            Holds::Tenants(all) => {
+                format!("tenants {}; choose one with \\tenant", all.join(", "))
+            }
         })
     }
 
@@ -251,11 +264,14 @@ impl Repl {
         if text.is_empty() {
             return Ok(Flow::Go);
         }
-        if text.starts_with('\\') {
-            return command::run(self, text);
+        let bare = text.trim_end_matches(';').trim_end();
+        // Who comes from other prompts leaves by these; no query is a word.
+        let is_command = text.starts_with('\\') || ["exit", "quit", "help"].contains(&bare);
+        match is_command {
+            true => command::run(self, text),
+            false => self.query(bare).map(|()| Flow::Go),
         }
-        self.query(text.trim_end_matches(';').trim_end())?;
-        Ok(Flow::Go)
+        .map_err(said_here)
     }
 
     /// Runs a query and says how long it took.
@@ -460,17 +476,57 @@ impl Repl {
     }
 }
 
-/// Live blocks of the tenants asked; `None` for a source without any.
-async fn count_blocks(session: &Session) -> Result<Option<u64>> {
+/// What a source holds of what is asked.
+enum Holds {
+    /// So many live blocks of the tenants.
+    Blocks(u64),
+    /// The traces of a file.
+    Traces,
+    /// These tenants, of which none was chosen.
+    Tenants(Vec<String>),
+}
+
+async fn count_blocks(session: &Session) -> Result<Holds, traceql_blocks::Error> {
     if matches!(session.source.kind(), SourceKind::Otlp(_)) {
-        return Ok(None);
+        return Ok(Holds::Traces);
     }
     let mut n = 0;
     for tenant in &session.tenants {
         let list = session.source.blocks(tenant, &BlocklistOptions::default()).await?;
         n += list.blocks.len() as u64;
     }
-    Ok(Some(n))
+    Ok(Holds::Blocks(n))
+}
+
+/// What the options that errors speak of are called at the prompt.
+const SAID_HERE: [(&str, &str); 11] = [
+    ("--source", "\\source"),
+    ("--tenant", "\\tenant"),
+    ("--since", "\\since"),
+    ("--start", "\\range"),
+    ("--end", "\\range"),
+    ("--step", "\\step"),
+    ("--limit", "\\limit"),
+    ("--spans-per-spanset", "\\set spans"),
+    ("--memory", "\\set memory"),
+    ("--timeout", "\\set timeout"),
+    ("--skip-unreadable", "\\set skip_unreadable on"),
+];
+
+/// An error of a command in the words of the prompt.
+fn said_here(mut error: Error) -> Error {
+    let message = match &mut error.message {
+        Message::Text(text) => Some(text),
+        Message::Query { .. } => None,
+    };
+    for text in message.into_iter().chain(&mut error.notes).chain(&mut error.hints) {
+        for (option, command) in SAID_HERE {
+            if text.contains(option) {
+                *text = text.replace(option, command);
+            }
+        }
+    }
+    error
 }
 
 /// Whether a text is SQL: it begins with a word that no TraceQL query begins with.
