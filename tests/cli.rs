@@ -100,6 +100,8 @@ fn wrong_command_lines() {
             &["query", "--source", "sample:", "{ } | rate()", "--step", "1m", "--instant"],
             &["query", "--source", "sample:", "{ } | rate()", "--end", "now"],
             &["query", "--source", "sample:", "{ } | rate()", "-o", "csv", "--prometheus-json"],
+            &["query", "--source", "sample:", "{ }", "--limit", "many"],
+            &["query", "--source", "sample:", "{ }", "--threads", "0"],
             &["trace", "--source", "sample:", "xyz"],
             &["trace", "--source", "sample:", "123456789012345678901234567890123"],
             &["values", "--source", "sample:", "1 + 1"],
@@ -304,6 +306,8 @@ fn queries_in_canonical_form() {
     );
     let output = run_with_input(&mut traceql(&["fmt"]), b"// a comment\n{status=error}\n");
     assert_eq!(stdout(&output), "{ status = error }\n");
+    let output = run_with_input(&mut traceql(&["fmt", "{.a}", "-"]), b"{status=error}");
+    assert_eq!(stdout(&output), "{ .a }\n{ status = error }\n");
     let lines = b"\"{status=error}\"\n\n\"{\"\n\"{ 1 }\"\n";
     let output = run_with_input(&mut traceql(&["fmt", "--jsonl"]), lines);
     check_snapshot("cli/fmt-jsonl", &transcript(&["fmt", "--jsonl"], &output));

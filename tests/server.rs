@@ -187,6 +187,11 @@ fn a_trace_comes_in_every_version_and_form() {
         assert_eq!(answer.headers["content-type"], "application/vnd.grafana.llm+json");
         let shape: Json = serde_json::from_slice(&answer.body).expect("JSON");
         assert_eq!(shape["trace"]["traceId"], json!(id));
+        let span = &shape["trace"]["services"][0]["scopes"][0]["spans"][0];
+        let time =
+            |name: &str| -> u64 { span[name].as_str().expect("text").parse().expect("time") };
+        let nanos = time("endTimeUnixNano") - time("startTimeUnixNano");
+        assert_eq!(span["durationMs"].as_f64(), Some(nanos as f64 / 1e6), "{id}: {span}");
     }
 }
 
@@ -314,6 +319,17 @@ fn wrong_requests_get_tempos_answers() {
             "/api/search?minDuration=5x",
             400,
             "invalid minDuration: time: unknown unit \"x\" in duration \"5x\"",
+        ),
+        (
+            "/api/search?minDuration=1s&maxDuration=10ms",
+            400,
+            "invalid maxDuration: must be greater than minDuration",
+        ),
+        ("/api/search?limit=many", 400, "invalid limit: \"many\" is not a whole number"),
+        (
+            "/api/search?spss=99999999999999999999",
+            400,
+            "invalid spss: 99999999999999999999 is too large",
         ),
         (
             "/api/search?since=xx",

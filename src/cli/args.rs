@@ -60,7 +60,6 @@ Sources:
     after_long_help = format!("{SOURCES}\n\n{EXIT_CODES}\n\n\
                   Try: traceql query --source sample: '{{ status = error }}'"),
     styles = STYLES,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(crate) struct CommandLine {
@@ -475,7 +474,7 @@ pub(crate) struct SomeBlocksArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct FmtArgs {
-    /// Queries; none reads one from standard input
+    /// Queries; none, or -, reads one from standard input
     #[arg(value_name = "QUERY")]
     pub(crate) queries: Vec<String>,
     /// Read one JSON string per line, write one verdict per line as JSON

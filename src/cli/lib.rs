@@ -35,10 +35,11 @@ mod write_args;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::num::{IntErrorKind, ParseIntError};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use args::{Command, CommandLine};
 use config::Config;
@@ -166,8 +167,30 @@ fn served(asked: &CommandLine, environment: &[(String, String)]) -> Result<Optio
 
 /// Help and version go to standard output and are no failure. A closed pipe is none either.
 fn refused(error: &clap::Error) -> ExitCode {
-    drop(error.print());
+    match about_number(error) {
+        Some(plain) => drop(plain.print()),
+        None => drop(error.print()),
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()))
+}
+
+/// The same error about a number in words for a person: those of Rust's parser are for programmers.
+fn about_number(error: &clap::Error) -> Option<clap::Error> {
+    use clap::error::{ContextKind, ContextValue};
+    let why = std::error::Error::source(error)?.downcast_ref::<ParseIntError>()?;
+    let tip = match why.kind() {
+        IntErrorKind::PosOverflow => "the number is too large",
+        IntErrorKind::NegOverflow => "the number is too small",
+        IntErrorKind::Zero => "1 is the least",
+        _ => "a whole number is expected",
+    };
+    let mut plain = clap::Error::new(error.kind()).with_cmd(&CommandLine::command());
+    for (kind, value) in error.context() {
+        plain.insert(kind, value.clone());
+    }
+    let tips = ContextValue::StyledStrs(vec![tip.into()]);
+    plain.insert(ContextKind::Suggested, tips);
+    Some(plain)
 }
 
 fn dispatch(world: &World, line: &CommandLine) -> Result<Success> {

@@ -9,6 +9,19 @@
 //!
 //! The language is that of Grafana Tempo 3.x ([`Dialect::Tempo`]) and a few extensions
 //! ([`Dialect::Default`]); `grammar/` describes both and lists every difference.
+//!
+//! ```
+//! use traceql_language::{Dialect, compile, parse};
+//!
+//! let query = parse("{status=error}|count()>2", Dialect::Default)?;
+//! assert_eq!(query.to_string(), "{ status = error } | count() > 2");
+//!
+//! let text = "{ status = error } | cuont() > 2";
+//! let error = compile(text, Dialect::Default).unwrap_err();
+//! assert_eq!((error.range.of(text), &*error.message), ("cuont", "unknown stage `cuont`"));
+//! assert_eq!(error.hints, ["did you mean `count`?"]);
+//! # Ok::<(), traceql_language::Error>(())
+//! ```
 
 pub mod analyze;
 pub mod ast;

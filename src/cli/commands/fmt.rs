@@ -27,10 +27,12 @@ pub(crate) fn run(world: &World, args: &FmtArgs) -> Result<Success> {
     }
     let mut queries = args.queries.clone();
     if queries.is_empty() {
-        let mut text = String::new();
-        let read = io::stdin().lock().read_to_string(&mut text);
+        queries.push("-".to_owned());
+    }
+    for query in queries.iter_mut().filter(|query| *query == "-") {
+        query.clear();
+        let read = io::stdin().lock().read_to_string(query);
         read.map_err(|error| Error::usage(format!("cannot read standard input: {error}")))?;
-        queries.push(text);
     }
     for text in &queries {
         let canonical =

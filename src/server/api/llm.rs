@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 use traceql_blocks::model::{AttributeValue, KeyValue, Span, Trace};
 use traceql_engine::QueryStats;
 use traceql_engine::tags::TypedTagValue;
 
-use super::json::{duration_millis, to_text};
+use super::json::to_text;
 
 const SERVICE_NAME: &str = "service.name";
 
@@ -60,7 +60,7 @@ struct SpanShape<'a> {
     kind: &'static str,
     start_time_unix_nano: String,
     end_time_unix_nano: String,
-    duration_ms: u32,
+    duration_ms: Number,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     attributes: BTreeMap<&'a str, Json>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -146,6 +146,16 @@ pub fn tag_values_response(values: &[TypedTagValue], stats: &QueryStats) -> Stri
     to_text(&Body { tag_values, metrics: stats.into() })
 }
 
+/// Milliseconds, with what of one is left as a fraction.
+fn millis(nanos: u64) -> Number {
+    const MILLI: u64 = 1_000_000;
+    match nanos % MILLI {
+        0 => (nanos / MILLI).into(),
+        #[expect(clippy::cast_precision_loss, reason = "53 bits of nanoseconds are a hundred days")]
+        _ => Number::from_f64(nanos as f64 / MILLI as f64).unwrap_or_else(|| 0.into()),
+    }
+}
+
 fn trace_shape(trace: &Trace) -> TraceShape<'_> {
     let services = trace.resource_spans.iter().map(|resource_spans| {
         let resource = &resource_spans.resource;
@@ -186,7 +196,7 @@ fn span_shape(span: &Span) -> SpanShape<'_> {
         ),
         start_time_unix_nano: span.start_unix_nanos.to_string(),
         end_time_unix_nano: span.end_unix_nanos.to_string(),
-        duration_ms: duration_millis(span.end_unix_nanos.saturating_sub(span.start_unix_nanos)),
+        duration_ms: millis(span.end_unix_nanos.saturating_sub(span.start_unix_nanos)),
         attributes: flat(&span.attributes),
         events: span
             .events

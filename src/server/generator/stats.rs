@@ -52,26 +52,58 @@ impl Stats {
     }
 }
 
-/// Name, type, further labels, value.
-type Own = (&'static str, &'static str, &'static str, fn(&Stats) -> u64);
+/// Name, type, what it is, further labels, value. What it is stands with the first of a name.
+type Own = (&'static str, &'static str, &'static str, &'static str, fn(&Stats) -> u64);
 
-/// Name and value of a count of requests.
-type OwnCount = (&'static str, fn(Counts) -> u64);
+/// Name, meaning and value of a count of requests.
+type OwnCount = (&'static str, &'static str, fn(Counts) -> u64);
 
 const OWN: [Own; 11] = [
-    ("spans_received_total", "counter", "", |s| s.spans_received),
-    ("spans_discarded_total", "counter", ",reason=\"outside_metrics_ingestion_slack\"", |s| {
-        s.spans_outside_time_range
+    ("spans_received_total", "counter", "Spans that metrics are made of.", "", |s| {
+        s.spans_received
     }),
-    ("spans_discarded_total", "counter", ",reason=\"span_metrics_filtered\"", |s| s.spans_filtered),
-    ("registry_active_series", "gauge", "", |s| s.active_series as u64),
-    ("registry_series_added_total", "counter", "", |s| s.series_added),
-    ("registry_series_removed_total", "counter", "", |s| s.series_removed),
-    ("registry_series_limited_total", "counter", "", |s| s.series_limited),
-    ("processor_service_graphs_edges", "counter", "", |s| s.edges_completed),
-    ("processor_service_graphs_expired_edges", "counter", "", |s| s.edges_expired),
-    ("processor_service_graphs_dropped_spans", "counter", "", |s| s.edges_dropped),
-    ("processor_service_graphs_waiting_edges", "gauge", "", |s| s.edges_waiting as u64),
+    (
+        "spans_discarded_total",
+        "counter",
+        "Spans that no metrics are made of.",
+        ",reason=\"outside_metrics_ingestion_slack\"",
+        |s| s.spans_outside_time_range,
+    ),
+    ("spans_discarded_total", "counter", "", ",reason=\"span_metrics_filtered\"", |s| {
+        s.spans_filtered
+    }),
+    ("registry_active_series", "gauge", "Series that are exposed.", "", |s| s.active_series as u64),
+    ("registry_series_added_total", "counter", "Series that began.", "", |s| s.series_added),
+    ("registry_series_removed_total", "counter", "Series that went stale.", "", |s| {
+        s.series_removed
+    }),
+    ("registry_series_limited_total", "counter", "Series that there was no room for.", "", |s| {
+        s.series_limited
+    }),
+    ("processor_service_graphs_edges", "counter", "Requests seen from both sides.", "", |s| {
+        s.edges_completed
+    }),
+    (
+        "processor_service_graphs_expired_edges",
+        "counter",
+        "Requests of which the other side did not come.",
+        "",
+        |s| s.edges_expired,
+    ),
+    (
+        "processor_service_graphs_dropped_spans",
+        "counter",
+        "Sides of requests that there was no room for.",
+        "",
+        |s| s.edges_dropped,
+    ),
+    (
+        "processor_service_graphs_waiting_edges",
+        "gauge",
+        "Requests that wait for their other side.",
+        "",
+        |s| s.edges_waiting as u64,
+    ),
 ];
 
 impl Generator {
@@ -82,10 +114,14 @@ impl Generator {
         let stats = self.stats();
         let mut text = String::new();
         let mut last = "";
-        for (name, kind, labels, value) in OWN {
+        for (name, kind, help, labels, value) in OWN {
             // Writing to a string does not fail.
             if name != last {
-                let _written = writeln!(text, "# TYPE tempo_metrics_generator_{name} {kind}");
+                let _written = writeln!(
+                    text,
+                    "# HELP tempo_metrics_generator_{name} {help}\n\
+                     # TYPE tempo_metrics_generator_{name} {kind}"
+                );
                 last = name;
             }
             for (tenant, stats) in &stats {
@@ -97,14 +133,16 @@ impl Generator {
             }
         }
         let counts: [OwnCount; 4] = [
-            ("sent_total", |counts| counts.sent),
-            ("retried_total", |counts| counts.retried),
-            ("refused_total", |counts| counts.refused),
-            ("dropped_total", |counts| counts.dropped),
+            ("sent_total", "Requests that were taken.", |counts| counts.sent),
+            ("retried_total", "Requests that were made again.", |counts| counts.retried),
+            ("refused_total", "Requests that the receiver would not have.", |counts| {
+                counts.refused
+            }),
+            ("dropped_total", "Requests that were given up.", |counts| counts.dropped),
         ];
-        for (name, value) in counts.into_iter().filter(|_| !self.receivers.is_empty()) {
+        for (name, help, value) in counts.into_iter().filter(|_| !self.receivers.is_empty()) {
             let name = format!("tempo_metrics_generator_remote_write_requests_{name}");
-            let _written = writeln!(text, "# TYPE {name} counter");
+            let _written = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
             for receiver in &self.receivers {
                 let count = value(receiver.counts());
                 let _written = writeln!(text, "{name}{{url=\"{}\"}} {count}", receiver.name());

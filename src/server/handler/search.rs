@@ -1,5 +1,7 @@
 //! `/api/search`: by query, or the older way by tags.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use traceql_engine::search::{Cursor, Gathered, SearchAnswer, TraceResult};
 use traceql_engine::{Outcome, QueryOptions};
@@ -30,6 +32,13 @@ impl Context {
             min_duration: trace_duration("minDuration")?,
             max_duration: trace_duration("maxDuration")?,
         };
+        let whole_millis =
+            |duration: Option<Duration>| duration.map(|duration| duration.as_millis());
+        let (least, most) = (whole_millis(tags.min_duration), whole_millis(tags.max_duration));
+        if least.zip(most).is_some_and(|(least, most)| most < least) {
+            let text = "invalid maxDuration: must be greater than minDuration";
+            return Err(BadRequest::new(text).into());
+        }
         let (query, is_by_tags) = match (parameters.get("q"), parameters.get("tags")) {
             (Some(_), Some(_)) => {
                 let text = "invalid request: can't specify tags and q in the same query";

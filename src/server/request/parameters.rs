@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
+use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
 use super::{BadRequest, Result};
@@ -32,13 +33,17 @@ impl Parameters {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A number or suchlike, read by its type's own rules.
-    pub(crate) fn number<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+    /// A whole number.
+    pub(crate) fn number<T: FromStr<Err = ParseIntError>>(&self, name: &str) -> Result<Option<T>> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        match text.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(BadRequest::new(format!("invalid {name}: {error}: {text:?}"))),
-        }
+        let number = text.parse().map_err(|error: ParseIntError| {
+            BadRequest::new(match error.kind() {
+                IntErrorKind::PosOverflow => format!("invalid {name}: {text} is too large"),
+                IntErrorKind::NegOverflow => format!("invalid {name}: {text} is too small"),
+                _ => format!("invalid {name}: {text:?} is not a whole number"),
+            })
+        });
+        number.map(Some)
     }
 
     /// A truth value in any of the spellings Go takes.

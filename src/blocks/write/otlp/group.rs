@@ -46,8 +46,9 @@ pub(super) struct TracesById {
     /// What reading may take. Spans are weighed by who reads them; here, the copies that each trace
     /// gets of resources and scopes.
     pub(super) budget: Budget,
-    /// Ids of traces have all their bytes: what is received, as opposed to stored, is held to that.
-    pub(super) needs_whole_ids: bool,
+    /// It is a request, as opposed to a file: ids of traces must have all their bytes, and an object
+    /// of which nothing is known holds no spans, as the protocol has it.
+    pub(super) is_received: bool,
 }
 
 #[derive(Default)]
@@ -94,7 +95,7 @@ impl TracesById {
                         span.name
                     )));
                 }
-                if self.needs_whole_ids && trace_id.len() != size_of::<TraceId>() {
+                if self.is_received && trace_id.len() != size_of::<TraceId>() {
                     let bits = trace_id.len() * 8;
                     return Err(corrupt(format!(
                         "trace ids must be 128 bit, received {bits} bits"

@@ -134,7 +134,7 @@ fn received(name: &str, input_bytes: usize, limit_bytes: u64) -> Result<group::T
     let mut budget = weigh::Budget::new(name, limit_bytes);
     budget.take(input_bytes as u64)?;
     let mut traces = group::TracesById::within(budget);
-    traces.needs_whole_ids = true;
+    traces.is_received = true;
     Ok(traces)
 }
 

@@ -37,8 +37,15 @@ pub(super) fn read_documents(text: &[u8], name: &str, to: &mut TracesById) -> Re
         match documents.next() {
             None => return Ok(()),
             Some(Ok(document)) => {
-                for sent in document.0 {
-                    let end = documents.byte_offset();
+                let end = documents.byte_offset();
+                if let (Some(key), false) = (document.foreign_key, to.is_received) {
+                    // An object of something else entirely must not pass for a trace without spans.
+                    let range = (start + skipped) as u64..(end + skipped) as u64;
+                    let found = format!("an object with {key:?}");
+                    let expected = "resourceSpans, batches or trace";
+                    return Err(Error::corrupt(name, Some(range), expected, found));
+                }
+                for sent in document.resource_spans {
                     to.add(sent.into(), |found| {
                         let range = (start + skipped) as u64..(end + skipped) as u64;
                         Error::corrupt(name, Some(range), "spans with a trace id", found)
@@ -129,11 +136,16 @@ fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
 }
 
 /// One document: `resourceSpans` or `batches`, alone or inside `trace`.
-struct Document(Vec<SentResourceSpansJson>);
+#[derive(Default)]
+struct Document {
+    resource_spans: Vec<SentResourceSpansJson>,
+    /// The first key that there is, if nothing is known of any.
+    foreign_key: Option<String>,
+}
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DocumentVisitor { may_nest: true }.deserialize(deserializer).map(Self)
+        DocumentVisitor { may_nest: true }.deserialize(deserializer)
     }
 }
 
@@ -142,7 +154,7 @@ struct DocumentVisitor {
 }
 
 impl<'de> de::DeserializeSeed<'de> for DocumentVisitor {
-    type Value = Vec<SentResourceSpansJson>;
+    type Value = Document;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -150,40 +162,36 @@ impl<'de> de::DeserializeSeed<'de> for DocumentVisitor {
 }
 
 impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Vec<SentResourceSpansJson>;
+    type Value = Document;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with resourceSpans, batches or trace")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut resource_spans = Vec::new();
-        let mut known = false;
-        let mut unknown = None;
+        let mut document = Document::default();
+        let mut is_known = false;
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "resourceSpans" | "resource_spans" | "batches" => {
                     let list: Option<Vec<_>> = map.next_value()?;
-                    resource_spans.extend(list.unwrap_or_default());
-                    known = true;
+                    document.resource_spans.extend(list.unwrap_or_default());
+                    is_known = true;
                 }
                 "trace" if self.may_nest => {
-                    resource_spans.extend(map.next_value_seed(Self { may_nest: false })?);
-                    known = true;
+                    let inner = map.next_value_seed(Self { may_nest: false })?;
+                    document.resource_spans.extend(inner.resource_spans);
+                    is_known |= inner.foreign_key.is_none();
+                    document.foreign_key = document.foreign_key.or(inner.foreign_key);
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
-                    unknown.get_or_insert(key);
+                    document.foreign_key.get_or_insert(key);
                 }
             }
         }
-        match unknown {
-            // An object of something else entirely must not pass for a trace without spans.
-            Some(key) if !known => Err(de::Error::custom(format!(
-                "expected resourceSpans, batches or trace, found an object with {key:?}"
-            ))),
-            _ => Ok(resource_spans),
-        }
+        document.foreign_key = document.foreign_key.filter(|_| !is_known);
+        Ok(document)
     }
 }
 
@@ -450,7 +458,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 }
             };
             if read.is_some() && value.is_some() {
-                return Err(de::Error::custom("expected one value, found two in one object"));
+                return Err(de::Error::custom("two values in one object, where one is expected"));
             }
             value = value.or(read);
         }
