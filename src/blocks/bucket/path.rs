@@ -15,6 +15,8 @@ pub const COMPACTED_META: &str = "meta.compacted.json";
 pub const ROW_GROUP_INDEX: &str = "index";
 /// Keeps the compaction planner away while it exists.
 pub const NO_COMPACT_FLAG: &str = "nocompact.flg";
+/// Below the tenant: where compactors of ours note whose turn it is.
+pub const COMPACTOR: &str = "traceql-compactor";
 /// The tenant index as zstd-compressed protobuf; read first.
 pub const TENANT_INDEX_PROTOBUF: &str = "index.pb.zst";
 /// The tenant index as gzip-compressed JSON; read if the other does not exist.

@@ -353,8 +353,29 @@ impl Source {
         };
         match folder.blocklist(options).await? {
             Some(list) => Ok(list),
+            None if self.is_emptied(place, tenant).await? => Ok(Blocklist::default()),
             None => Err(self.explain_missing(place, tenant).await?),
         }
+    }
+
+    /// Whether there is a tenant, of whom no block is left: they were given up, or compacted away.
+    async fn is_emptied(&self, place: &Place, tenant: &TenantId) -> Result<bool> {
+        if matches!(self.kind, SourceKind::Tenant(_)) || !place.store.listable {
+            return Ok(place.store.listable);
+        }
+        let there = place.tenants(&place.list().await?);
+        if !there.contains(tenant) {
+            return Ok(false);
+        }
+        let own =
+            Place { store: place.store.clone(), key: path::tenant_folder(&place.key, tenant) };
+        // A folder with anything else in it is of something else.
+        let own = own.list().await?;
+        let is_ours = |prefix: &Path| {
+            let name = prefix.filename().unwrap_or_default();
+            path::block_id(name).is_some() || name == path::COMPACTOR
+        };
+        Ok(own.objects.is_empty() && own.common_prefixes.iter().all(is_ours))
     }
 
     /// The bytes of an OTLP source, decompressed if they are gzip: at most `limit_bytes`, before and

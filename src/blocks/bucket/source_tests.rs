@@ -111,6 +111,24 @@ async fn compacted_blocks_are_not_live() {
 }
 
 #[tokio::test]
+async fn a_tenant_of_whom_no_block_is_left_has_none() {
+    let (bucket, block) = bucket();
+    let tenant_folder = block.parent().unwrap();
+    std::fs::rename(block.join("meta.json"), block.join("meta.compacted.json")).unwrap();
+    let options = BlocklistOptions::default();
+    let root = bucket.path().to_str().unwrap();
+    assert!(ids(root, "t", &options).await.is_empty());
+    assert!(ids(tenant_folder.to_str().unwrap(), "t", &options).await.is_empty());
+    std::fs::remove_dir_all(&block).unwrap();
+    assert!(ids(root, "t", &options).await.is_empty());
+    // A folder of something else is no tenant.
+    std::fs::write(tenant_folder.join("notes.txt"), "").unwrap();
+    let tenant = TenantId::parse("t").unwrap();
+    let error = open(root).await.unwrap().blocks(&tenant, &options).await.unwrap_err();
+    assert!(error.to_string().contains("no bucket of tenants"), "{error}");
+}
+
+#[tokio::test]
 async fn a_missing_tenant_names_those_that_exist() {
     let source = open(&format!("{TESTDATA}/blocks/shop")).await.unwrap();
     let tenant = TenantId::parse("shop6").unwrap();

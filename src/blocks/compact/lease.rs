@@ -28,8 +28,6 @@ use super::place::TenantPlace;
 use crate::bucket::path;
 use crate::error::{Error, Result};
 
-/// Where records lie, below the tenant.
-const FOLDER: &str = "traceql-compactor";
 /// How long a lease lasts unless it is renewed: this long a crash keeps others away.
 pub const LEASE: Duration = Duration::from_secs(120);
 /// What this code writes and reads.
@@ -263,11 +261,11 @@ impl Lease {
 
 /// Whether this is a record of the lease of the tenant with this folder.
 pub(super) fn is_record(tenant_folder: &Path, key: &Path) -> bool {
-    key.prefix_matches(&path::child(tenant_folder, FOLDER))
+    key.prefix_matches(&path::child(tenant_folder, path::COMPACTOR))
 }
 
 fn folder(place: &TenantPlace) -> Path {
-    path::child(&place.folder, FOLDER)
+    path::child(&place.folder, path::COMPACTOR)
 }
 
 fn key(place: &TenantPlace, number: u64) -> Path {
