@@ -169,8 +169,12 @@ fn serve(listener: std::net::TcpListener, generator: Arc<Generator>, stop: onesh
         listener.set_nonblocking(true).expect("a socket");
         let listener = TcpListener::from_std(listener).expect("a socket");
         let tee = Arc::new(Tee::new(Arc::new(Nowhere), Arc::clone(&generator)));
-        let router = ingest::router(ingest::Protocol::Otlp, tee, ingest::Limits::default())
-            .merge(generator::router(Arc::clone(&generator)));
+        let router = ingest::router(
+            ingest::Protocol::Otlp,
+            tee,
+            ingest::Room::new(ingest::Limits::default()),
+        )
+        .merge(generator::router(Arc::clone(&generator)));
         let stopped = async { drop(stop.await) };
         tokio::select! {
             served = axum::serve(listener, router) => served.expect("connections are served"),

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use traceql_blocks::model::Trace;
-use traceql_server::ingest::{Limits, Protocol, Received, Refused, Sink, Taken, receive, router};
+use traceql_server::ingest::{
+    Limits, Protocol, Received, Refused, Room, Sink, Taken, receive, router,
+};
 
 use super::{Failure, SuiteReport, TestOutcome, TestReport};
 use crate::error::{Error, Kind, Result};
@@ -65,7 +67,7 @@ impl Capture<'_> {
             let endpoint = endpoint(address);
             let (stop, stopped) = oneshot::channel();
             let stopped = async { drop(stopped.await) };
-            let router = router(Protocol::Otlp, sink, Limits::default());
+            let router = router(Protocol::Otlp, sink, Room::new(Limits::default()));
             let serving = tokio::spawn(receive(listener, router, stopped, DRAIN));
             let signals = Signals::watch().map_err(|error| failed(&error))?;
             let child = self.start(&endpoint)?;

@@ -30,7 +30,7 @@ use traceql_blocks::model::Trace;
 
 pub use count::Counts;
 pub(crate) use count::Discard;
-use room::Room;
+pub use room::Room;
 
 /// Path of the HTTP receiver.
 pub const HTTP_PATH: &str = "/v1/traces";
@@ -140,8 +140,8 @@ struct Receiver<S> {
 }
 
 impl<S> Receiver<S> {
-    fn new(sink: Arc<S>, limits: Limits) -> Self {
-        Self { sink, limits, room: Room::new(limits) }
+    fn new(sink: Arc<S>, room: Room) -> Self {
+        Self { sink, limits: room.limits(), room }
     }
 }
 
@@ -151,8 +151,9 @@ impl<S> Clone for Receiver<S> {
     }
 }
 
-/// The routes of a protocol's receivers, to be served alone or beside others.
-pub fn router<S: Sink>(protocol: Protocol, sink: Arc<S>, limits: Limits) -> Router {
+/// The routes of a protocol's receivers, to be served alone or beside others, which may share the room
+/// for what is being received.
+pub fn router<S: Sink>(protocol: Protocol, sink: Arc<S>, room: Room) -> Router {
     let routes = match protocol {
         Protocol::Otlp => Router::new()
             .route(HTTP_PATH, post(http::export::<S>).fallback(http::wrong_method))
@@ -160,7 +161,7 @@ pub fn router<S: Sink>(protocol: Protocol, sink: Arc<S>, limits: Limits) -> Rout
         Protocol::Zipkin => foreign::zipkin(),
         Protocol::Jaeger => foreign::jaeger(),
     };
-    routes.layer(DefaultBodyLimit::disable()).with_state(Receiver::new(sink, limits))
+    routes.layer(DefaultBodyLimit::disable()).with_state(Receiver::new(sink, room))
 }
 
 /// Receives what a [`router`] takes until `stop` is done, then until the requests on their way are

@@ -10,9 +10,12 @@ use tonic::Status;
 
 use super::{Limits, Refused};
 
-/// Room that is left. Clones share it.
+/// What frames a message of gRPC, which the bound on one does not count.
+const FRAME_BYTES: usize = 5;
+
+/// Room that is left, for all receivers of a process that are to share it. Clones do.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub struct Room {
     left: Arc<AtomicUsize>,
     limits: Limits,
 }
@@ -24,7 +27,9 @@ struct Held {
 }
 
 impl Room {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// All of it.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
         Self { left: Arc::new(AtomicUsize::new(limits.bytes_at_once)), limits }
     }
 
@@ -38,6 +43,11 @@ impl Room {
                 false => Err(axum::Error::new(Status::from(held.room.refusal()))),
             }
         }))
+    }
+
+    /// Bounds on one request.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Bytes that there is room for.
@@ -61,6 +71,10 @@ impl Room {
 
 impl Held {
     fn take(&mut self, n_bytes: usize) -> bool {
+        // A body that is too large is told so, which is another's business: room will not help it.
+        if self.n_bytes + n_bytes > self.room.limits.request_bytes + FRAME_BYTES {
+            return true;
+        }
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
         let less = |left: usize| left.checked_sub(n_bytes);
         let fits = self.room.left.fetch_update(success, failure, less).is_ok();

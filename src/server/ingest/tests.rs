@@ -51,7 +51,7 @@ impl Running {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let stopped = async { drop(stopped.await) };
         let drain = Duration::from_secs(5);
-        let router = router(protocol, Arc::clone(&kept), limits);
+        let router = router(protocol, Arc::clone(&kept), Room::new(limits));
         let task = tokio::spawn(receive(listener, router, stopped, drain));
         Self { address, kept, stop, task }
     }
@@ -214,7 +214,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_grpc_call_is_answered_with_a_message_and_a_status() {
     let kept = Arc::new(Kept::default());
-    let receiver = Receiver::new(Arc::clone(&kept), Limits::default());
+    let receiver = Receiver::new(Arc::clone(&kept), Room::new(Limits::default()));
     let call = |body: Vec<u8>, encoding: Option<&'static str>| {
         let mut request = axum::extract::Request::builder()
             .method("POST")
@@ -269,8 +269,13 @@ async fn bodies_beyond_the_room_are_told_to_come_again() {
     assert_eq!(status, 429, "{head}");
     assert!(head.contains("retry-after: 5"), "{head}");
     assert!(running.end().await.is_empty());
+    // One that no room would be enough for need not come again.
+    let small = Limits { request_bytes: 5, ..limits };
+    let running = Running::start(small, None).await;
+    assert_eq!(running.post(&[JSON], &json()).await.0, 413);
+    assert!(running.end().await.is_empty());
 
-    let receiver = Receiver::new(Arc::new(Kept::default()), limits);
+    let receiver = Receiver::new(Arc::new(Kept::default()), Room::new(limits));
     let request = axum::extract::Request::builder()
         .method("POST")
         .uri(GRPC_PATH)

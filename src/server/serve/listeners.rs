@@ -108,9 +108,9 @@ impl Listeners {
             serving.add(listener, router.with_state(Arc::clone(server)));
         }
         if let (Some(live), Some(ingest)) = (&server.context.live, &options.ingest) {
-            let limits = request_limits(&ingest.limits, self.receivers.len());
+            let room = ingest::Room::new(request_limits(&ingest.limits));
             for (listener, protocol) in self.receivers {
-                let router = receiver(protocol, live, server.generator.as_ref(), limits);
+                let router = receiver(protocol, live, server.generator.as_ref(), room.clone());
                 serving.add(listener, router.merge(health::router(Arc::clone(server))));
             }
         }
@@ -169,23 +169,23 @@ fn receiver(
     protocol: Protocol,
     live: &Arc<Live>,
     generator: Option<&Arc<Generator>>,
-    limits: ingest::Limits,
+    room: ingest::Room,
 ) -> Router {
     let sink = Arc::clone(live);
     match generator {
         Some(generator) => {
             let tee = Tee::new(sink, Arc::clone(generator));
-            ingest::router(protocol, Arc::new(tee), limits)
+            ingest::router(protocol, Arc::new(tee), room)
         }
-        None => ingest::router(protocol, sink, limits),
+        None => ingest::router(protocol, sink, room),
     }
 }
 
-/// What each of so many receivers may hold.
-fn request_limits(limits: &IngestLimits, n_receivers: usize) -> ingest::Limits {
+/// What all receivers together may hold.
+fn request_limits(limits: &IngestLimits) -> ingest::Limits {
     ingest::Limits {
         request_bytes: MAX_REQUEST_BYTES,
-        bytes_at_once: limits.request_bytes_at_once / n_receivers.max(1),
+        bytes_at_once: limits.request_bytes_at_once,
         retry_after: limits.retry_after,
         ..ingest::Limits::default()
     }
