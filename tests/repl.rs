@@ -230,6 +230,10 @@ fn long_answers_are_paged() {
         return;
     }
     let home = Home::new();
+    let terminal = prompt((100, 20), &home, "PAGER=no-such-pager");
+    terminal.type_text("{ }");
+    terminal.press("Enter");
+    terminal.wait("answer", |screen| at_prompt(screen) && screen.contains("frontend"));
     let terminal = prompt((100, 20), &home, "PAGER='sh -c \"head -3; echo paged\"'");
     terminal.type_text("{ }");
     terminal.press("Enter");

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,8 +105,20 @@ pub(crate) struct Pager {
     /// When something was held back first.
     held_since: Option<Instant>,
     running: Option<(Child, ChildStdin)>,
+    /// What the program was given, as long as it may not have read any of it.
+    unread: Option<Vec<u8>>,
     /// The program could not be started: everything goes to standard output.
     failed: bool,
+    /// The program was left: nobody reads what follows.
+    left: bool,
+}
+
+/// More than a pipe holds: whoever was given this has read some of it.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// Whether the shell says that there is no such program, or that it is none.
+fn was_not_started(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(126 | 127))
 }
 
 impl Pager {
@@ -117,7 +129,9 @@ impl Pager {
             held: Vec::new(),
             held_since: None,
             running: None,
+            unread: Some(Vec::new()),
             failed: false,
+            left: false,
         }
     }
 
@@ -131,13 +145,25 @@ impl Pager {
         self.write_all(&held)
     }
 
+    /// Waits until the program is left. If there is no such program, its share is printed, and so is
+    /// what follows; whether that is so.
+    fn leave(&mut self) -> io::Result<bool> {
+        let Some((mut child, stdin)) = self.running.take() else { return Ok(false) };
+        drop(stdin);
+        let status = child.wait()?;
+        let Some(unread) = self.unread.take().filter(|_| was_not_started(status)) else {
+            self.left = true;
+            return Ok(false);
+        };
+        self.failed = true;
+        io::stdout().lock().write_all(&unread)?;
+        Ok(true)
+    }
+
     /// Prints what was held back, or waits until the program is left.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        match self.running.take() {
-            Some((mut child, stdin)) => {
-                drop(stdin);
-                child.wait().map(drop)
-            }
+        match self.running {
+            Some(_) => self.leave().map(drop),
             None => {
                 let mut out = io::stdout().lock();
                 out.write_all(&std::mem::take(&mut self.held))?;
@@ -150,7 +176,21 @@ impl Pager {
 impl Write for Pager {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let Some((_, stdin)) = &mut self.running {
-            return stdin.write(bytes);
+            return match stdin.write(bytes) {
+                Ok(n_bytes) => {
+                    self.unread.as_mut().map(|unread| unread.extend_from_slice(&bytes[..n_bytes]));
+                    self.unread.take_if(|unread| unread.len() > PIPE_BYTES);
+                    Ok(n_bytes)
+                }
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.leave()? {
+                    true => io::stdout().lock().write(bytes),
+                    false => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+        }
+        if self.left {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
         if self.failed {
             return io::stdout().lock().write(bytes);
@@ -180,10 +220,7 @@ impl Write for Pager {
 impl Drop for Pager {
     fn drop(&mut self) {
         // After an error the program still has the terminal: it is waited for.
-        if let Some((mut child, stdin)) = self.running.take() {
-            drop(stdin);
-            child.wait().ok();
-        }
+        self.leave().ok();
     }
 }
 
