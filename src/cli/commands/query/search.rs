@@ -23,6 +23,8 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
     // A limit that nobody asked for does not lower that of the query.
     let by_default = if query.limit.is_some() { 0 } else { defaults.limit };
     asking.options.limit = args.limit.or(world.config.limit()).unwrap_or(by_default);
+    // Who gave a limit knows it; who gave none may take 20 traces for all, a program too.
+    let is_default = asking.options.limit == defaults.limit && args.limit.is_none();
     asking.options.after = args.page.cursor();
     let limit = asking.options.limit_of(&query);
     let order = Order::of(&query);
@@ -49,7 +51,7 @@ pub(super) fn run(world: &World, args: &QueryArgs, query: TypedQuery) -> Result<
             let answer = SearchAnswer { next, ..answer() };
             print(&answer, &told.stats)?;
             let for_people = matches!(format, OutputFormat::Table | OutputFormat::Wide);
-            if for_people && limit > 0 && answer.traces.len() == limit {
+            if (for_people || is_default) && limit > 0 && answer.traces.len() == limit {
                 world.terminal.note(&more(limit, order, world.host.is_some()));
             }
             // JSON has it in the answer; at a prompt there is nowhere to write it.
