@@ -83,6 +83,12 @@ impl Engine {
         self.runtime.cache.counts()
     }
 
+    /// Forgets what the caches keep of a block that is gone, given the URL of its `data.parquet`: it would
+    /// keep others out until it is the one that was used least.
+    pub fn forget(&self, file: &str) {
+        self.runtime.forget(file);
+    }
+
     /// Answers a search: the first `limit` matching traces in the defined order (blocks by end time
     /// descending then id, within a block by trace id), or the newest with `most_recent`; returned
     /// newest start first. A query with `order_by` has its own order, in which they are chosen and

@@ -88,6 +88,12 @@ impl Runtime {
         self.memory.read().get(name).map(Arc::clone)
     }
 
+    /// Forgets what is kept of a block that is gone.
+    pub(crate) fn forget(&self, file: &str) {
+        self.cache.forget(file);
+        self.digests.remove(file);
+    }
+
     /// All trace ids of a block.
     pub(crate) async fn digest(
         &self,

@@ -124,6 +124,12 @@ impl BlockCache {
         }
     }
 
+    /// Forgets what is kept of a block that is gone, given the URL of its file.
+    pub fn forget(&self, file: &str) {
+        self.blocks.remove(file);
+        self.tables.retain(|key, _| &*key.file != file);
+    }
+
     /// The block of this name that somebody holds.
     fn held(&self, name: &str) -> Option<Arc<OpenBlock>> {
         self.held.lock().get(name).and_then(Weak::upgrade)
@@ -185,7 +191,7 @@ impl OpenBlock {
             }
         };
         cache.hold(name, &open);
-        // Only `remove`, which nobody calls, would have it refused.
+        // It is refused if the block was forgotten in the meantime.
         place.insert(Arc::clone(&open)).ok();
         Ok(open)
     }

@@ -48,6 +48,7 @@ use log::LogThread;
 pub use options::{CutSettings, FlushedBlock, IngestLimits, IngestOptions, OnFlush, Step};
 use rate::Rates;
 use traces::LiveTraces;
+pub(crate) use view::Forget;
 
 /// What is being received: one for a server.
 #[derive(Debug)]
@@ -74,12 +75,14 @@ const READY: u8 = 1;
 const STOPPING: u8 = 2;
 
 impl Live {
-    /// Prepares; nothing is taken and nothing is seen before [`Live::open`].
+    /// Prepares; nothing is taken and nothing is seen before [`Live::open`]. Blocks in memory that are
+    /// gone are to be forgotten by whoever has read them.
     pub(crate) fn new(
         options: IngestOptions,
         tenancy: Tenancy,
         overrides: Arc<Overrides>,
         log_line: fn(&str),
+        forget: Forget,
     ) -> Arc<Self> {
         Arc::new(Self {
             options,
@@ -94,7 +97,7 @@ impl Live {
             flushing: Flushing::default(),
             counts: counts::Counts::default(),
             received: Arc::default(),
-            views: Arc::default(),
+            views: Arc::new(view::Views::new(forget)),
         })
     }
 

@@ -51,7 +51,13 @@ impl Running {
         let destination = Destination::open(url, &stores).await.unwrap();
         let mut options = options(folder, destination);
         change(&mut options);
-        let live = Live::new(options, Tenancy::Header, Arc::default(), |line| println!("{line}"));
+        let live = Live::new(
+            options,
+            Tenancy::Header,
+            Arc::default(),
+            |line| println!("{line}"),
+            Box::new(|_| {}),
+        );
         live.open().unwrap();
         let source = Source::open(url, &stores).await.unwrap().keeping_blocklists();
         let source = source.with_live(Arc::clone(&live) as Arc<dyn LiveBlocks>);

@@ -13,6 +13,7 @@
 //! may have been told of it: each holds a [`Reading`] while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,10 +48,13 @@ const MOST_SMALL: usize = 48;
 /// a while waits for all there is.
 const GROUP_BYTES: u64 = 8 << 20;
 
+/// Forgets what is kept elsewhere of a block that is gone, given the URL of its file.
+pub(crate) type Forget = Box<dyn Fn(&str) + Send + Sync>;
+
 /// The blocks of all tenants.
-#[derive(Debug, Default)]
 pub(super) struct Views {
     store: Arc<InMemory>,
+    forget: Forget,
     tenants: Mutex<BTreeMap<TenantId, Arc<TenantView>>>,
     retired: Mutex<Retired>,
     /// Held while traces move into the bucket.
@@ -339,7 +343,26 @@ impl LiveBlocks for Live {
     }
 }
 
+impl fmt::Debug for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Views").field("tenants", &self.tenants).finish_non_exhaustive()
+    }
+}
+
 impl Views {
+    pub(super) fn new(forget: Forget) -> Self {
+        Self {
+            store: Arc::default(),
+            forget,
+            tenants: Mutex::default(),
+            retired: Mutex::default(),
+            moving: Mutex::default(),
+            moves: AtomicU64::default(),
+            asked: Notify::default(),
+            crowded: Notify::default(),
+        }
+    }
+
     /// The blocks, for tests to count.
     #[cfg(test)]
     pub(super) fn store(&self) -> &InMemory {
@@ -397,6 +420,7 @@ impl Views {
             for name in [path::DATA, path::META, path::ROW_GROUP_INDEX] {
                 self.remove(&path::child(folder, name));
             }
+            (self.forget)(&path::object_url(STORE_URL, &path::child(folder, path::DATA)));
             let mut shard = 0;
             while self.remove(&path::bloom_shard(folder, shard)) {
                 shard += 1;

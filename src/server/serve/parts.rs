@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub(super) generator: Option<Arc<Generator>>,
     /// With what is live, and lists that are kept.
     pub(super) source: Source,
+    engine: Engine,
 }
 
 impl Parts {
@@ -45,9 +46,13 @@ impl Parts {
     pub(super) async fn make(options: &ServeOptions, tracer: Tracer) -> Result<Self> {
         let overrides = Arc::new(Overrides::new(options.overrides.as_ref()));
         let ingest = options.ingest.clone().map(|ingest| tracer.tracing_flushes(ingest));
+        let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
+        let engine = Engine::new(engine);
         let live = ingest.map(|ingest| {
             let (tenancy, overrides) = (options.tenancy.clone(), Arc::clone(&overrides));
-            Live::new(ingest, tenancy, overrides, options.log)
+            let reader = engine.clone();
+            let forget = Box::new(move |file: &str| reader.forget(file));
+            Live::new(ingest, tenancy, overrides, options.log, forget)
         });
         let generator = options.generator.as_ref().map(|g| make_generator(g, &options.tenancy));
         let generator = generator.transpose()?;
@@ -61,7 +66,7 @@ impl Parts {
             None if options.answers_queries => check_tenant(&source, options).await?,
             None => {}
         }
-        Ok(Self { tracer, overrides, live, generator, source })
+        Ok(Self { tracer, overrides, live, generator, source, engine })
     }
 
     /// Begins to compact, if that is wanted.
@@ -90,7 +95,6 @@ impl Parts {
         phases: &Phases,
         compute: Handle,
     ) -> Arc<Server> {
-        let engine = EngineConfig { io_runtime: Some(Handle::current()), ..options.engine.clone() };
         let io_total = Arc::<IoStats>::default();
         options.query.io_total = Some(Arc::clone(&io_total));
         let telemetry = Telemetry::new(options.request_log, (options.clock)())
@@ -110,7 +114,7 @@ impl Parts {
             io_total,
             compute,
             context: Arc::new(Context {
-                engine: Engine::new(engine),
+                engine: self.engine.clone(),
                 answers: Answers::within(options.answer_cache_bytes),
                 source: self.source.clone(),
                 live: self.live.clone(),
