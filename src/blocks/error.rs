@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 /// A failure of storage or of what lies in it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The source, tenant or object does not exist.

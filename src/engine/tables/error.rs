@@ -139,11 +139,11 @@ pub(super) fn of_datafusion(error: DataFusionError, text: &str) -> Error {
 fn of_shared(error: &DataFusionError, text: &str) -> Error {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
-            Some(Error::Memory { limit_bytes, what }) => {
-                Error::Memory { limit_bytes: *limit_bytes, what: what.clone() }
-            }
-            Some(Error::Query(what)) => Error::Query(what.clone()),
-            _ => Error::Query(inner.to_string()),
+            Some(error) => error.clone(),
+            None => match inner.downcast_ref::<SqlError>() {
+                Some(error) => error.clone().into(),
+                None => Error::Internal(inner.to_string()),
+            },
         },
         DataFusionError::SchemaError(error, _) => schema(error).into(),
         DataFusionError::SQL(error, _) => syntax(error, text).into(),
