@@ -83,9 +83,13 @@ pub(super) fn draw(
     }
 }
 
-/// Lowest, mean, highest and last value; NaN where there is none.
+/// Lowest, mean, highest and last value; NaN where there is none. The first interval counts only if
+/// there is no other: it lies before the range (`TimeAxis::range`), and its zero would be every rate's
+/// lowest.
 pub(crate) fn summary(samples: &Samples) -> [f64; 4] {
-    let mut values = samples.present().map(|(_, value)| value);
+    let has_others = samples.present().any(|(interval, _)| interval > 0);
+    let counted = samples.present().filter(|(interval, _)| *interval > 0 || !has_others);
+    let mut values = counted.map(|(_, value)| value);
     let Some(first) = values.next() else { return [f64::NAN; 4] };
     let (mut min, mut max, mut mean, mut last, mut n) = (first, first, first, first, 1.0);
     for value in values {
@@ -105,6 +109,8 @@ mod tests {
     fn a_summary_leaves_out_what_is_absent() {
         let samples = Samples::dense(vec![f64::NAN, 1.0, 5.0, f64::NAN, 3.0, f64::NAN]);
         assert_eq!(summary(&samples), [1.0, 3.0, 5.0, 3.0]);
+        assert_eq!(summary(&Samples::dense(vec![0.0, 2.0, 4.0])), [2.0, 3.0, 4.0, 4.0]);
+        assert_eq!(summary(&Samples::dense(vec![7.0, f64::NAN])), [7.0; 4]);
         assert!(summary(&Samples::filled(3, f64::NAN)).iter().all(|value| value.is_nan()));
         let huge = summary(&Samples::dense(vec![f64::MAX; 3]));
         assert!(huge.iter().all(|value| value.is_finite()), "{huge:?}");
