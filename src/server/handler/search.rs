@@ -30,6 +30,12 @@ impl Context {
             min_duration: trace_duration("minDuration")?,
             max_duration: trace_duration("maxDuration")?,
         };
+        if let (Some(min), Some(max)) = (tags.min_duration, tags.max_duration)
+            && max < min
+        {
+            let text = "invalid maxDuration: must be greater than minDuration";
+            return Err(BadRequest::new(text).into());
+        }
         let (query, is_by_tags) = match (parameters.get("q"), parameters.get("tags")) {
             (Some(_), Some(_)) => {
                 let text = "invalid request: can't specify tags and q in the same query";
