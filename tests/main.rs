@@ -49,6 +49,7 @@ mod server_metrics;
 mod split;
 mod sql;
 mod sql_cli;
+mod storage;
 mod streams;
 mod support;
 mod tempo;
