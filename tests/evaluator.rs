@@ -262,6 +262,24 @@ fn ids_are_normalised() {
 }
 
 #[test]
+fn no_parent_and_no_link_have_an_id_of_zeros() {
+    check(&[
+        ("{ span:parentID != \"6161616161616161\" }", "adeop"),
+        ("{ span:parentID =~ \"0.*\" }", "ae"),
+        ("{ span:parentID !~ \"0.*\" }", "bcdop"),
+        ("{ span:parentID != nil }", "abcdeop"),
+        ("{ span:parentID = \"\" }", ""),
+        ("{ !(span:parentID = \"\") }", "abcdeop"),
+        ("{ } | by(span:parentID) | count() = 2", "ae bc"),
+        ("{ } | by(link:spanID) | count() > 1", "abdeop"),
+        ("{ } | by(link:traceID) | count() > 1", "abcdeop"),
+        // In a filter a link is one that exists.
+        ("{ link:spanID = \"0000000000000000\" }", ""),
+        ("{ link:spanID != \"ffffffffffffffff\" }", "c"),
+    ]);
+}
+
+#[test]
 fn structural_operators_go_by_their_definition() {
     check(&[
         ("{ name = \"a\" } > { }", "bc"),

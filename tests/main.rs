@@ -50,6 +50,7 @@ mod server_metrics;
 mod split;
 mod sql;
 mod sql_cli;
+mod storage;
 mod streams;
 mod support;
 mod tempo;

@@ -242,6 +242,14 @@ fn labels_keep_types_and_lists_are_text() {
         ],
     );
     check(
+        spans([
+            vec![attribute("x", AttributeValue::Bool(true)), int("n", 4)],
+            vec![text("x", "true"), int("n", 64)],
+        ]),
+        "{ } | quantile_over_time(span.n, 0.5) by (span.x)",
+        &["span.x=true p=0.5: 4", "span.x=\"true\" p=0.5: 64"],
+    );
+    check(
         vec![Span { status_code: 2, kind: 3, ..span(vec![]) }],
         "{ } | count_over_time() by (status, kind, duration, statusMessage)",
         &["status=\"error\" kind=\"client\" duration=\"1ms\" statusMessage=\"\": 1"],
@@ -475,6 +483,7 @@ fn compare_counts_once_and_trims_once() {
     let mut list = span(vec![text("k", "x")]);
     list.attributes.push(attribute("l", AttributeValue::Array(vec![AttributeValue::Int(1); 2])));
     list.attributes.push(text("k", "hidden"));
+    list.attributes.push(attribute("m", AttributeValue::Bytes(vec![1])));
     list.events = vec![event("e1", vec![int("j", 1)]), event("e2", vec![int("j", 2)])];
     let spans = || {
         vec![
@@ -503,7 +512,21 @@ fn compare_counts_once_and_trims_once() {
         ask("{ } | compare({ status = error })", "span.l"),
         ["\"baseline\" span.l=\"[1, 1]\": 1", "\"baseline_total\" span.l=\"nil\": 1"]
     );
+    assert_eq!(ask("{ } | compare({ status = error })", "span.m"), [""; 0], "it has no value");
     assert_eq!(ask("{ } | compare({ event.j = 2 })", "event.j"), [""; 0]);
+    // The filter sees more than what is counted.
+    for (filter, n_selected) in [
+        ("event.j = 2", 1),
+        ("event:name = \"e1\"", 1),
+        ("span.l = nil", 4),
+        ("span.nosuch = nil", 5),
+        ("nestedSetParent = -1", 5),
+        ("span:parentID = \"0000000000000000\"", 5),
+    ] {
+        let selected = ask(&format!("{{ }} | compare({{ {filter} }})"), "kind");
+        let total = format!("\"selection_total\" kind=\"nil\": {n_selected}");
+        assert!(selected.contains(&total), "{filter}: {selected:?}");
+    }
     assert_eq!(
         ask("{ event.j = 2 } | compare({ event.j = 1 })", "event.j"),
         ["\"selection\" event.j=2: 1", "\"selection_total\" event.j=\"nil\": 1"]
@@ -573,6 +596,9 @@ fn intervals_are_open_on_the_left_and_closed_on_the_right() {
         let expected = format!("__name__=\"count_over_time\": {expected}");
         let query = "{ } | count_over_time()";
         assert_eq!(answer(&starting(start), query, range), [expected], "{start}");
+        let is_seen = !(start == 10 || start == 51);
+        let grouped = answer(&starting(start), "{ } | count_over_time() by (kind)", range);
+        assert_eq!(grouped.len(), usize::from(is_seen), "{start}");
     }
     for (start, expected) in [(20, "0"), (21, "1"), (41, "1"), (42, "0")] {
         let when = When::Instant { start: 20, end: 41 };

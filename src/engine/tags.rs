@@ -338,9 +338,7 @@ async fn values_of_row_group(
     {
         let mut whole = batch(open, row_group, 0..n_rows, context);
         if let Some(table) = ask(&mut whole, |b| b.only_dictionary(&column)).await? {
-            let is_service = is_service_name(field);
-            let texts = table.iter().filter(|text| !(is_service && text.is_empty()));
-            found.extend(texts.map(|text| TypedTagValue {
+            found.extend(table.iter().map(|text| TypedTagValue {
                 value_type: "string",
                 value: String::from_utf8_lossy(text).into_owned(),
             }));
@@ -403,9 +401,6 @@ fn collect(
             continue;
         }
         let value = reader.get(row);
-        if is_service_name(field) && matches!(&value, Val::Bytes(name) if name.is_empty()) {
-            continue;
-        }
         key.clear();
         value.group_key(&mut key);
         if !seen.contains(&key) {
@@ -416,21 +411,13 @@ fn collect(
     Ok(())
 }
 
-/// A resource without a name has the empty one, which is no value to suggest.
-fn is_service_name(field: &Field) -> bool {
-    matches!(
-        &field.name,
-        FieldName::Attribute { scope: AttributeScope::Resource | AttributeScope::Unscoped, key }
-            if key == "service.name"
-    )
-}
-
+/// A value as it is written in a query, text without its quotes.
 fn typed(value: &Val<'_>, found: &mut BTreeSet<TypedTagValue>) {
     let (value_type, value) = match value {
         Val::Nil => return,
         Val::Array(elements) => return elements.iter().for_each(|element| typed(element, found)),
         Val::Int(v) => ("int", v.to_string()),
-        Val::Float(v) => ("float", v.to_string()),
+        Val::Float(v) => ("float", Static::Float(*v).to_string()),
         Val::Bool(v) => ("bool", v.to_string()),
         Val::Duration(v) => ("duration", traceql_language::duration_text(*v)),
         Val::Bytes(v) => ("string", String::from_utf8_lossy(v).into_owned()),

@@ -420,9 +420,6 @@ impl Compiler {
                 TestKind::Without(Subject::Parent, false)
             }
             FieldName::Attribute { scope, key } => self.spread(*scope, key, &Predicate::Exists),
-            FieldName::Intrinsic(Intrinsic::SpanParentId) => {
-                TestKind::Id { id: Intrinsic::SpanParentId, predicate: Predicate::Exists }
-            }
             FieldName::Intrinsic(_) if !field.is_own() => TestKind::Without(field.of, false),
             FieldName::Intrinsic(_) => match field_level(field) {
                 level @ (Level::Event | Level::Link) => TestKind::RowExists(level),

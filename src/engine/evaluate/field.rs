@@ -16,7 +16,7 @@ use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic,
 
 use super::columns::{field_level, intrinsic_column};
 use super::compile::{BoolNode, Filter, Program, TestKind, ValueNode};
-pub(crate) use super::reader::{FieldReader, Reader};
+pub(crate) use super::reader::{FieldReader, Reader, trace_id_text};
 use super::reader::{at, test_id};
 use super::value::{Val, compare, matches};
 

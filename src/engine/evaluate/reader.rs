@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use traceql_blocks::read::predicate::{Comparison, Literal, Predicate};
 use traceql_blocks::read::values::{ColumnData, ValueRef};
-use traceql_language::analyze::ir::{Intrinsic, Static};
+use traceql_language::analyze::ir::{AttributeScope, Field, FieldName, Intrinsic, Static};
 
 use super::field::{NONE, Truth};
 use super::value::{Val, arithmetic};
@@ -112,13 +112,31 @@ impl FieldReader {
             }
             Self::Intrinsic { intrinsic, data, map } => match at(map.as_deref(), row) {
                 Some(row) => intrinsic_value(*intrinsic, data.get(row)),
-                // Read without a comparison these have defaults on spans without events (5.10).
+                // Read without a comparison these have defaults on spans without events or links
+                // (5.10).
                 None => match intrinsic {
-                    Intrinsic::EventName => Val::Bytes(Cow::Borrowed(b"")),
+                    Intrinsic::EventName | Intrinsic::LinkTraceId => Val::Bytes(Cow::Borrowed(b"")),
                     Intrinsic::EventTimeSinceStart => Val::Duration(0),
+                    Intrinsic::LinkSpanId => Val::Bytes(Cow::Borrowed(NO_SPAN_ID)),
                     _ => Val::Nil,
                 },
             },
+        }
+    }
+
+    /// The field with the scope in which the attribute of a row was found, if its name says none.
+    pub(crate) fn scoped<'f>(&self, field: &'f Field, row: usize) -> Cow<'f, Field> {
+        match (self, &field.name) {
+            (Self::Unscoped { span, spans, .. }, FieldName::Attribute { key, .. }) => {
+                let own = at(spans.as_deref(), row).map_or(ValueRef::Nil, |row| span.get(row));
+                let scope = match own {
+                    ValueRef::Nil => AttributeScope::Resource,
+                    _ => AttributeScope::Span,
+                };
+                let name = FieldName::Attribute { scope, key: key.clone() };
+                Cow::Owned(Field { of: field.of, name })
+            }
+            _ => Cow::Borrowed(field),
         }
     }
 }
@@ -142,33 +160,29 @@ fn intrinsic_value(intrinsic: Intrinsic, value: ValueRef<'_>) -> Val<'_> {
         (Intrinsic::TraceId | Intrinsic::LinkTraceId, ValueRef::Bytes(v)) => {
             Val::Bytes(Cow::Owned(trace_id_text(v)))
         }
-        (Intrinsic::SpanId | Intrinsic::LinkSpanId, ValueRef::Bytes(v)) => {
-            Val::Bytes(Cow::Owned(hex(v)))
-        }
-        (Intrinsic::SpanParentId, ValueRef::Bytes(v)) => {
-            if v.is_empty() {
-                Val::Nil
-            } else {
-                Val::Bytes(Cow::Owned(hex(v)))
-            }
-        }
+        (Intrinsic::SpanParentId, ValueRef::Bytes([])) => Val::Bytes(Cow::Borrowed(NO_SPAN_ID)),
+        (
+            Intrinsic::SpanId | Intrinsic::SpanParentId | Intrinsic::LinkSpanId,
+            ValueRef::Bytes(v),
+        ) => Val::Bytes(Cow::Owned(hex(v))),
         (_, ValueRef::Bytes(v)) => Val::Bytes(Cow::Borrowed(v)),
         _ => Val::Nil,
     }
 }
 
-/// What `span:parentID` of a span without a parent is equal to, and nothing else (1.6).
-pub(super) const NO_PARENT_ID: &str = "0000000000000000";
+/// `span:parentID` of a span without a parent (1.6), `link:spanID` of one without links.
+const NO_SPAN_ID: &[u8] = b"0000000000000000";
 
-/// Ids are compared as the text the language shows (5.11). A span without parent equals
-/// `"0000000000000000"` and satisfies nothing else.
+/// Ids are compared as the text the language shows (5.11). `span:parentID != ""` asks for a parent
+/// (1.6).
 pub(super) fn test_id(id: Intrinsic, bytes: &[u8], predicate: &Predicate) -> bool {
     match id {
-        Intrinsic::SpanParentId if bytes.is_empty() => matches!(
-            predicate,
-            Predicate::Compare(Comparison::Equal, Literal::Bytes(text))
-                if text == NO_PARENT_ID.as_bytes()
-        ),
+        Intrinsic::SpanParentId if bytes.is_empty() => match predicate {
+            Predicate::Compare(Comparison::NotEqual, Literal::Bytes(text)) if text.is_empty() => {
+                false
+            }
+            predicate => predicate.test_bytes(NO_SPAN_ID),
+        },
         Intrinsic::TraceId | Intrinsic::LinkTraceId => predicate.test_bytes(&trace_id_text(bytes)),
         _ => predicate.test_bytes(&hex(bytes)),
     }
@@ -182,7 +196,8 @@ fn hex(bytes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-fn trace_id_text(bytes: &[u8]) -> Vec<u8> {
+/// The id of a trace as the language shows it: hexadecimal, without leading zeros (1.6).
+pub(crate) fn trace_id_text(bytes: &[u8]) -> Vec<u8> {
     let text = hex(bytes);
     let zeros = text.iter().take_while(|digit| **digit == b'0').count();
     text[zeros..].to_vec()

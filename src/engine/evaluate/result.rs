@@ -9,12 +9,11 @@ use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
 use traceql_blocks::schema::{Column, Level};
-use traceql_language::analyze::ir::{Field, FieldName, Intrinsic};
+use traceql_language::analyze::ir::{Field, FieldName};
 
 use super::compile::{Listed, Program, TestKind};
 use super::field::{Batch, FieldReader, row_number};
 use super::pipeline::Spanset;
-use super::reader::NO_PARENT_ID;
 use super::value::Val;
 use crate::search::{ResultAttribute, ServiceStats, SpanResult, SpansetResult, TraceResult, Value};
 
@@ -189,7 +188,6 @@ impl Batch<'_> {
         let many = matches!(level, Level::Event | Level::Link) && field.is_own();
         Ok(ListedReader {
             key: result_key(field),
-            is_parent_id: field.name == FieldName::Intrinsic(Intrinsic::SpanParentId),
             value: match field.name {
                 FieldName::Parent => FieldReader::Nil,
                 _ => self.field(field, rows)?,
@@ -242,7 +240,6 @@ impl Batch<'_> {
 /// Reads what spans list of one field.
 struct ListedReader {
     key: String,
-    is_parent_id: bool,
     value: FieldReader,
     of_children: Option<(Arc<traceql_blocks::read::structure::Offsets>, FieldReader)>,
     unlimited: bool,
@@ -296,10 +293,6 @@ impl ListedReader {
             value => value,
         };
         match value {
-            // Of a span without a parent one comparison holds, and what it compares with is shown (1.6).
-            Val::Nil if self.is_parent_id && !held.is_empty() => {
-                attribute(Value::String(NO_PARENT_ID.to_owned()))
-            }
             Val::Nil => None,
             value => attribute(value.to_value()),
         }

@@ -177,10 +177,10 @@ impl Merge {
     /// Partitions chose apart: what is too many is left out, evenly over the range.
     fn thin_exemplars(&mut self) {
         let per_series = matches!(self.observed.function, MetricsFunction::QuantileOverTime { .. });
-        let mut spread = Spread::new(self.n_exemplars);
+        let mut spread = Spread::new(self.n_exemplars, &self.axis);
         for exemplars in &mut self.exemplars {
             if per_series {
-                spread = Spread::new(self.n_exemplars);
+                spread = Spread::new(self.n_exemplars, &self.axis);
             }
             by_time(exemplars);
             exemplars.retain(|exemplar| {

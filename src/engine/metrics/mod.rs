@@ -180,10 +180,32 @@ pub fn series_order(a: &[Label], b: &[Label]) -> Ordering {
     })
 }
 
-/// Values by type and then as text.
+/// Values by type and then as the protocol's text form shows them: strings in quotes, floats with an
+/// exponent where they are small or large.
 fn value_order(a: &LabelValue, b: &LabelValue) -> Ordering {
     match (a, b) {
-        (LabelValue::String(a), LabelValue::String(b)) => a.cmp(b),
+        (LabelValue::String(a), LabelValue::String(b)) => quoted(a).cmp(quoted(b)),
+        (LabelValue::Float(a), LabelValue::Float(b)) => {
+            traceql_language::float_text(*a).cmp(&traceql_language::float_text(*b))
+        }
         _ => a.rank().cmp(&b.rank()).then_with(|| a.to_text().cmp(&b.to_text())),
     }
+}
+
+/// A string of the protocol's text form, but for the quote that it begins with: the one at its end
+/// puts `GET /` before `GET`, and all that is not ASCII is an octal escape.
+fn quoted(text: &str) -> impl Iterator<Item = u8> + '_ {
+    let escaped = text.bytes().flat_map(|byte| {
+        let octal = |shift: u8| b'0' + (byte >> shift & 7);
+        let (escape, len) = match byte {
+            b'\n' => ([b'\\', b'n', 0, 0], 2),
+            b'\r' => ([b'\\', b'r', 0, 0], 2),
+            b'\t' => ([b'\\', b't', 0, 0], 2),
+            b'"' | b'\\' => ([b'\\', byte, 0, 0], 2),
+            b' '..=b'~' => ([byte, 0, 0, 0], 1),
+            _ => ([b'\\', octal(6), octal(3), octal(0)], 4),
+        };
+        escape.into_iter().take(len)
+    });
+    escaped.chain([b'"'])
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use parking_lot::Mutex;
-use traceql_blocks::model::TraceId;
 use traceql_blocks::read::leaf::{Demand, Fault};
 use traceql_blocks::read::mask::Mask;
 use traceql_blocks::read::values::{ColumnData, ValueRef};
@@ -25,7 +24,7 @@ use super::{Exemplar, Label, LabelValue, TimeAxis};
 use crate::error::Result;
 use crate::evaluate::columns::columns_of;
 use crate::evaluate::distinct::Distinct;
-use crate::evaluate::field::{Batch, FieldReader};
+use crate::evaluate::field::{Batch, FieldReader, trace_id_text};
 use crate::evaluate::pipeline::{Flow, Stop};
 use crate::scan::unit::Sink;
 
@@ -134,7 +133,6 @@ struct Exemplars {
     per_series: bool,
     limit: usize,
     fields: Vec<Field>,
-    names: Vec<String>,
     kept: Vec<(u32, Exemplar)>,
 }
 
@@ -172,7 +170,6 @@ impl Observer {
                     traceql_language::analyze::ir::MetricsFunction::QuantileOverTime { .. }
                 ),
                 limit: n_exemplars,
-                names: fields.iter().map(ToString::to_string).collect(),
                 fields,
                 kept: Vec::new(),
             }
@@ -305,10 +302,10 @@ impl Sink for Observer {
 }
 
 impl Exemplars {
-    fn spread(&mut self, series: u32) -> &mut Spread {
+    fn spread(&mut self, series: u32, axis: &TimeAxis) -> &mut Spread {
         let at = if self.per_series { series as usize } else { 0 };
         if self.spreads.len() <= at {
-            self.spreads.resize(at + 1, Spread::new(self.limit));
+            self.spreads.resize(at + 1, Spread::new(self.limit, axis));
         }
         &mut self.spreads[at]
     }
@@ -322,7 +319,7 @@ impl Exemplars {
         found: Found<'_>,
         numbers: Option<&[Option<Number>]>,
     ) -> Demand<()> {
-        if !self.per_series && self.spread(0).is_full() {
+        if !self.per_series && self.spread(0, axis).is_full() {
             return Ok(());
         }
         let before = self.spreads.clone();
@@ -336,7 +333,7 @@ impl Exemplars {
                 continue;
             }
             last_trace = Some(trace);
-            if self.spread(series[at]).take(intervals[at] as usize, axis) {
+            if self.spread(series[at], axis).take(intervals[at] as usize, axis) {
                 chosen.push(Candidate { at, series: series[at] });
                 traces.set(trace as usize);
             }
@@ -379,12 +376,14 @@ impl Exemplars {
                 let span = spans[candidate.at] as usize;
                 let trace = batch.structure.span_trace[span] as usize;
                 let id = match ids.get(trace) {
-                    ValueRef::Bytes(bytes) => TraceId::from_bytes(bytes).to_string(),
-                    _ => String::new(),
+                    ValueRef::Bytes(bytes) => trace_id_text(bytes),
+                    _ => Vec::new(),
                 };
+                let id = String::from_utf8_lossy(&id);
                 let mut labels = vec![Label::text("trace:id", id)];
-                labels.extend(self.names.iter().zip(&readers).filter_map(|(name, reader)| {
-                    Some(Label::new(name.clone(), label_value(&reader.get(span))?))
+                labels.extend(self.fields.iter().zip(&readers).filter_map(|(field, reader)| {
+                    let value = label_value(&reader.get(span))?;
+                    Some(Label::new(reader.scoped(field, span).to_string(), value))
                 }));
                 let value = match numbers {
                     None => f64::NAN,

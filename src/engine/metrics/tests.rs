@@ -6,7 +6,7 @@ use traceql_blocks::bucket::store::SourceOptions;
 use traceql_blocks::bucket::tenant::TenantId;
 use traceql_language::{Dialect, compile};
 
-use super::{LabelValue, MetricsAnswer, MetricsKind, MetricsRequest};
+use super::{Label, LabelValue, MetricsAnswer, MetricsKind, MetricsRequest, series_order};
 use crate::{Engine, EngineConfig, Error, Outcome, QueryOptions, Result};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -96,7 +96,8 @@ async fn exemplars_stay_while_their_sample_does() {
             let label = |name: &str| exemplar.labels.iter().find(|label| label.name == name);
             assert_eq!(label("resource.service.name"), series.labels.first());
             assert_eq!(label("status").unwrap().value, LabelValue::String("error".to_owned()));
-            assert_eq!(label("trace:id").unwrap().value.to_text().len(), 32);
+            let id = label("trace:id").unwrap().value.to_text();
+            assert!(!id.starts_with('0') && id.len() <= 32, "{id}: as `trace:id` reads elsewhere");
         }
     }
     let kept = ask_with(&format!("{count} > 1"), &request, &options).await.unwrap().answer;
@@ -172,4 +173,36 @@ async fn answers_do_not_depend_on_threads() {
 async fn a_search_has_no_series() {
     let error = ask_with("{ status = error }", &by_minute(), &QueryOptions::default()).await;
     assert!(matches!(error, Err(Error::Query(_))), "{error:?}");
+}
+
+#[test]
+fn series_come_in_the_order_of_their_text_forms() {
+    let text = |text: &str| LabelValue::String(text.to_owned());
+    let ordered = [
+        LabelValue::Bool(false),
+        LabelValue::Bool(true),
+        LabelValue::Float(0.000_131_072),
+        LabelValue::Float(1.024e-6),
+        LabelValue::Float(1.073_741_824),
+        LabelValue::Float(2e-9),
+        LabelValue::Int(10),
+        LabelValue::Int(3),
+        text(""),
+        text("GET /"),
+        text("GET"),
+        text("Zürich"),
+        text("Zoo"),
+        text("é"),
+        text("a b"),
+        text("a"),
+        text("a\\b"),
+        text("a\nb"),
+        text("ab"),
+    ];
+    let series: Vec<Label> =
+        ordered.into_iter().map(|value| Label { name: "span.a".to_owned(), value }).collect();
+    let mut shuffled = series.clone();
+    shuffled.reverse();
+    shuffled.sort_by(|a, b| series_order(std::slice::from_ref(a), std::slice::from_ref(b)));
+    assert_eq!(shuffled, series);
 }

@@ -26,7 +26,8 @@ enum WantedScope {
 impl Context {
     pub(super) async fn tag_names_v1(&self, asked: &Asked) -> Result<Reply> {
         let scope = WantedScope::of(&asked.parameters)?;
-        let outcome = self.find_names(asked, scope, None).await?;
+        let filter = asked.parameters.get("q").and_then(lenient_filter);
+        let outcome = self.find_names(asked, scope, filter).await?;
         let stats = &outcome.stats;
         let limit = most(&asked.parameters)?;
         let intrinsics =

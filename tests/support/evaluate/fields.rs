@@ -6,7 +6,7 @@
 //!   stands behind the generic attributes, so the first still counts there.
 //! - `resource.service.name` is never nil (5.2). A value that is not a string stays generic and so
 //!   counts before strings, of which the last counts; without a visible value it reads `""`.
-//! - `span:parentID` of a span without parent is nil, except that `= "0000000000000000"` holds (1.6).
+//! - `span:parentID` of a span without parent is `"0000000000000000"`, and `!= ""` is false (1.6).
 //! - `= nil` on a field of the parent (the root) holds for a span without a parent (a trace without a
 //!   root), and on `span:gap` for a span without a parent.
 //! - A literal compared by `=` or `!=` with an id is lower-cased; for trace ids it loses leading
@@ -26,8 +26,8 @@ use traceql_language::analyze::ir::{
 use super::forest::Forest;
 use super::values::{self, Found};
 
-/// What `span:parentID` of a span without a parent is equal to, and nothing else (1.6).
-const NO_PARENT_ID: &str = "0000000000000000";
+/// `span:parentID` of a span without a parent (1.6), `link:spanID` of one without links (5.10).
+const NO_SPAN_ID: &str = "0000000000000000";
 
 /// Which event and which link of a span an expression sees.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +177,8 @@ fn compare_field(
     if never_meets(field, literal) {
         return false;
     }
-    if is_no_parent_id(field, literal) && op == Comparison::Equal && lacks_parent_id(place, field) {
-        return true;
+    if asks_for_a_parent(field, literal, op) && lacks_parent_id(place, field) {
+        return false;
     }
     let literal = match literal {
         Static::String(text) if matches!(op, Comparison::Equal | Comparison::NotEqual) => {
@@ -195,10 +195,11 @@ pub(crate) fn never_meets(field: &Field, literal: &Static) -> bool {
         && matches!(literal, Static::Duration(_) | Static::Status(_) | Static::Kind(_))
 }
 
-/// 1.6: the one literal that `span:parentID` of a span without parent is equal to.
-pub(crate) fn is_no_parent_id(field: &Field, literal: &Static) -> bool {
+/// 1.6: `span:parentID != ""`, whatever the id of no parent reads as.
+fn asks_for_a_parent(field: &Field, literal: &Static, op: Comparison) -> bool {
     field.name == FieldName::Intrinsic(Intrinsic::SpanParentId)
-        && *literal == Static::String(NO_PARENT_ID.to_owned())
+        && op == Comparison::NotEqual
+        && *literal == Static::String(String::new())
 }
 
 /// 1.6: whether the span the field is read from has no parent id.
@@ -219,17 +220,25 @@ fn normalised_id(field: &Field, text: &str) -> String {
     }
 }
 
-/// 5.10: a field read without a comparison with a literal: `event:name` and `event:timeSinceStart`
-/// are `""` and `0s` for a span without events.
+/// 5.10: a field read without a comparison with a literal: what is built in of events and links is
+/// `""`, `0s` or the id of no span for a span that has none.
 pub(crate) fn operand(place: Place<'_>, field: &Field) -> Value {
-    let has_no_events = |span: usize| place.forest.spans[span].span.events.is_empty();
-    let without_events = match field.name {
-        FieldName::Intrinsic(Intrinsic::EventName) => Value::String(String::new()),
-        FieldName::Intrinsic(Intrinsic::EventTimeSinceStart) => Value::Duration(0),
-        _ => return read(place, field).value(),
+    let Some(span) = subject(place, field).map(|span| place.forest.spans[span].span) else {
+        return read(place, field).value();
     };
-    match subject(place, field) {
-        Some(span) if has_no_events(span) => without_events,
+    match field.name {
+        FieldName::Intrinsic(Intrinsic::EventName) if span.events.is_empty() => {
+            Value::String(String::new())
+        }
+        FieldName::Intrinsic(Intrinsic::EventTimeSinceStart) if span.events.is_empty() => {
+            Value::Duration(0)
+        }
+        FieldName::Intrinsic(Intrinsic::LinkTraceId) if span.links.is_empty() => {
+            Value::String(String::new())
+        }
+        FieldName::Intrinsic(Intrinsic::LinkSpanId) if span.links.is_empty() => {
+            Value::String(NO_SPAN_ID.to_owned())
+        }
         _ => read(place, field).value(),
     }
 }
@@ -398,7 +407,9 @@ fn read_intrinsic(place: Place<'_>, intrinsic: Intrinsic) -> Found {
         Intrinsic::StatusMessage => Value::String(span.status_message.clone()),
         Intrinsic::Kind => Value::Kind(kind(span.kind)),
         Intrinsic::SpanId => Value::String(span_id_text(&span.span_id)),
-        Intrinsic::SpanParentId if forest.is_root(place.span) => return Found::Absent,
+        Intrinsic::SpanParentId if forest.is_root(place.span) => {
+            Value::String(NO_SPAN_ID.to_owned())
+        }
         Intrinsic::SpanParentId => Value::String(span_id_text(&span.parent_span_id)),
         Intrinsic::Gap => match forest.gap_nanos(place.span) {
             Some(nanos) => Value::Duration(nanos),

@@ -7,7 +7,6 @@
 //! - A field of the parent (the root) is listed by its name without `parent.`, a scope like others;
 //!   the parent itself, when `= nil` holds, as `parent` with the text `nil`. The parent's duration,
 //!   name and so on stand nowhere else in the result and so are listed.
-//! - `span:parentID = "0000000000000000"` lists that text.
 //! - Two fields with one key (`span.x`, `resource.x`) give two entries, ordered by field.
 
 use std::collections::BTreeSet;
@@ -230,7 +229,7 @@ fn listed_value(
 }
 
 /// The choices that matter to one field: each event or each link for theirs, one for all others.
-/// A span without events offers the reading outside filters, where `event:name` has a value.
+/// A span without any offers the reading outside filters, where `event:name` has a value.
 fn readings_of<'t>(span: &'t Span, field: &Field) -> Vec<Reading<'t>> {
     match field.name {
         FieldName::Attribute { scope: AttributeScope::Event, .. }
@@ -274,13 +273,8 @@ fn limited_value(place: Place<'_>, field: &Field, limits: &[&Limit]) -> Option<V
         Value::Nil if holding.iter().any(|limit| matches!(limit, Limit::Missing)) => {
             Some(Value::String("nil".to_owned()))
         }
-        // The one comparison that holds for a nil value (1.6), and `parent != nil`.
-        Value::Nil => holding.iter().find_map(|limit| match limit {
-            Limit::FieldFirst(_, literal) | Limit::LiteralFirst(literal, _) => {
-                Some(values::literal(literal))
-            }
-            _ => None,
-        }),
+        // `parent != nil` holds, and shows nothing.
+        Value::Nil => None,
         Value::Array(elements) => {
             let satisfying: Vec<Value> = elements
                 .into_iter()
@@ -295,8 +289,8 @@ fn limited_value(place: Place<'_>, field: &Field, limits: &[&Limit]) -> Option<V
     }
 }
 
-/// Whether a comparison of the query holds for the field at a place. At a span without events, the
-/// value of `event:name` outside filters satisfies no comparison.
+/// Whether a comparison of the query holds for the field at a place. At a span without events
+/// (links), the value of `event:name` (`link:spanID`) outside filters satisfies no comparison.
 fn holds(place: Place<'_>, field: &Field, limit: &Limit) -> bool {
     let place = match place.reading {
         Reading::First => {

@@ -117,12 +117,26 @@ fn tag(value: &LabelValue) -> &'static str {
     }
 }
 
-/// 6.1: the value's text.
+/// 6.1: the value's text in the protocol's text form.
 fn text(value: &LabelValue) -> String {
     match value {
         LabelValue::Bool(truth) => truth.to_string(),
-        LabelValue::Float(number) => format!("{number}"),
+        LabelValue::Float(number) => traceql_language::float_text(*number),
         LabelValue::Int(number) => number.to_string(),
-        LabelValue::String(text) => text.clone(),
+        LabelValue::String(text) => {
+            let escaped: String = text
+                .bytes()
+                .map(|byte| match byte {
+                    b'\n' => "\\n".to_owned(),
+                    b'\r' => "\\r".to_owned(),
+                    b'\t' => "\\t".to_owned(),
+                    b'"' => "\\\"".to_owned(),
+                    b'\\' => "\\\\".to_owned(),
+                    b' '..=b'~' => char::from(byte).to_string(),
+                    _ => format!("\\{byte:03o}"),
+                })
+                .collect();
+            format!("\"{escaped}\"")
+        }
     }
 }
