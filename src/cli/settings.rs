@@ -261,6 +261,7 @@ pub(crate) fn trace_id(text: &str) -> Result<TraceId> {
         Error::usage(format!("{text:?} is no trace id: {why}")).hint("an id is 1 to 32 hex digits")
     };
     let digits = text.trim();
+    let digits = of_traceparent(digits).unwrap_or(digits);
     let digits = digits.strip_prefix("0x").unwrap_or(digits).replace('-', "");
     if digits.is_empty() || digits.len() > 32 {
         return Err(refuse(&format!("it has {} digits", digits.len())));
@@ -271,6 +272,19 @@ pub(crate) fn trace_id(text: &str) -> Result<TraceId> {
     u128::from_str_radix(&digits, 16)
         .map(|id| TraceId(id.to_be_bytes()))
         .map_err(|error| refuse(&error.to_string()))
+}
+
+/// The trace id in a header `traceparent` (W3C Trace Context, 3.2): version, trace, parent, flags.
+fn of_traceparent(text: &str) -> Option<&str> {
+    let fields: Vec<&str> = text.split('-').collect();
+    match fields.as_slice() {
+        [version, trace, parent, flags]
+            if (version.len(), trace.len(), parent.len(), flags.len()) == (2, 32, 16, 2) =>
+        {
+            Some(trace)
+        }
+        _ => None,
+    }
 }
 
 /// The range for blocklists.
@@ -371,6 +385,8 @@ mod tests {
     fn trace_ids_are_read_as_pasted() {
         let id = |text: &str| trace_id(text).unwrap().to_string();
         assert_eq!(id("1"), "00000000000000000000000000000001");
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(id(header), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(id("0xABCDEF"), "00000000000000000000000000abcdef");
         assert_eq!(id(" 6a2c8773e130f7eb19731662b5e803b6 "), "6a2c8773e130f7eb19731662b5e803b6");
         assert_eq!(id("6a2c8773-e130-f7eb-1973-1662b5e803b6"), "6a2c8773e130f7eb19731662b5e803b6");

@@ -102,9 +102,13 @@ pub(crate) const FOREIGN: &[Foreign] = &[
          include_metadata",
         "the receiver needs no such setting here",
     ),
+    missing(
+        "distributor.receivers.otlp.protocols.http.traces_url_path",
+        "traces are taken in at /v1/traces; a proxy can send other paths there",
+    ),
     meaningless(
-        "distributor.receivers.otlp.protocols.http.traces_url_path|\
-         max_request_body_size|include_metadata|response_headers|\
+        "distributor.receivers.otlp.protocols.http.max_request_body_size|\
+         include_metadata|response_headers|\
          compression_algorithms|read_timeout|read_header_timeout|write_timeout|\
          idle_timeout",
         "the receiver needs no such setting here",
@@ -168,9 +172,12 @@ pub(crate) const FOREIGN: &[Foreign] = &[
     meaningless("query_frontend.trace_by_id", NO_PARTS),
     meaningless(
         "query_frontend.max_batch_size|log_query_request_headers|max_retries|\
-         response_consumers|weights|max_grpc_streaming_packet_size|\
-         max_query_expression_size_bytes",
+         response_consumers|weights|max_grpc_streaming_packet_size",
         NO_PARTS,
+    ),
+    meaningless(
+        "query_frontend.max_query_expression_size_bytes",
+        "queries of more than 128 KiB are refused, which is Tempo's default",
     ),
     meaningless("metrics_generator.ring", NO_RING),
     meaningless("metrics_generator.storage.path", "series that wait to be sent wait in memory"),
