@@ -579,6 +579,21 @@ fn steps_follow_from_the_range() {
 
 /// 1.5 and 1.6: to the nanosecond, and not before 1970.
 #[test]
+fn every_condition_of_a_filter_is_tested() {
+    for filter in
+        ["duration = 0.5", "span:id =~ \"x.*\"", "span:parentID =~ \"x.*\"", "trace:id =~ \"x.*\""]
+    {
+        let query = format!("{{ {filter} }} | count_over_time() by (kind)");
+        check(vec![span(vec![])], &query, &[]);
+    }
+    check(
+        vec![span(vec![])],
+        "{ duration != 0.5 } | count_over_time() by (kind)",
+        &["kind=\"unspecified\": 1"],
+    );
+}
+
+#[test]
 fn intervals_are_open_on_the_left_and_closed_on_the_right() {
     let starting = |start_unix_nanos: u64| {
         let end_unix_nanos = start_unix_nanos;
