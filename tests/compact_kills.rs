@@ -166,8 +166,8 @@ impl TakingTurns<'_> {
     }
 }
 
-/// One of three compactors is told to end in each turn, which takes so long.
-fn work_is_shared(folders: &Folders, turn: Duration) {
+/// One of three compactors is told to end in each turn, which takes so long. How much there was to do.
+fn work_is_shared(folders: &Folders, turn: Duration) -> String {
     let (turns, sent) = (kills().unwrap_or(KILLS), Sent::default());
     let cut = format!("{}ms", turn.as_millis() / 8);
     let mut ingesting = folders.start(&["--trace-idle", "20ms", "--block-age", &cut]);
@@ -201,12 +201,12 @@ fn work_is_shared(folders: &Folders, turn: Duration) {
     replaced.sort_unstable();
     let twice: Vec<_> = replaced.windows(2).filter(|pair| pair[0] == pair[1]).collect();
     assert!(twice.is_empty(), "put into two blocks: {twice:?}");
-    println!("{} spans acknowledged, {n_replaced} blocks replaced", sent.count());
+    format!("{} spans acknowledged, {n_replaced} blocks replaced", sent.count())
 }
 
 #[test]
 fn compactors_that_take_leases_do_no_work_twice_on_a_disk() {
-    work_is_shared(&Folders::new(), Duration::from_millis(400));
+    println!("{}", work_is_shared(&Folders::new(), Duration::from_millis(400)));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn compactors_that_take_leases_do_no_work_twice_in_a_store() {
     let (bucket, address) = ("turns".to_owned(), server.address.clone());
     server.create_bucket(&bucket);
     let store = S3 { bucket, own_address: address.clone(), address };
-    work_is_shared(&Folders::with_s3(store), Duration::from_millis(1_500));
+    println!("{}", work_is_shared(&Folders::with_s3(store), Duration::from_millis(1_500)));
 }
 
 /// The command line of one round over a tenant in the bucket `kills`.

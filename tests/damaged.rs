@@ -31,6 +31,9 @@ const QUESTIONS: [&[&str]; 6] = [
     &["export", "{ status = error }"],
 ];
 
+/// What is done to the folder of a block.
+type Damage = fn(&Path);
+
 /// A copy of the blocks in which something may be damaged.
 struct Copy(TempDir);
 
@@ -47,7 +50,7 @@ impl Copy {
         copy
     }
 
-    fn damaged(damage: fn(&Path)) -> Self {
+    fn damaged(damage: Damage) -> Self {
         let copy = Self::of(&[BAD, GOOD]);
         damage(&copy.folder(BAD));
         copy
@@ -93,7 +96,7 @@ fn blank(folder: &Path, row_groups: Range<usize>) {
 }
 
 /// What may be wrong with a block, so that nothing of it can be read.
-const DAMAGES: [(&str, fn(&Path)); 6] = [
+const DAMAGES: [(&str, Damage); 6] = [
     ("no data", |folder| fs::remove_file(data(folder)).unwrap()),
     ("empty", |folder| cut(folder, 0)),
     ("cut", |folder| cut(folder, 100)),
@@ -153,7 +156,7 @@ fn a_trace_is_looked_for_in_the_blocks_that_can_be_read() {
     let intact = Copy::of(&[GOOD]);
     let (_, expected, _) = intact.ask(&["trace", &of_good], &[]);
     for (name, damage) in [
-        ("no filter", (|folder| fs::remove_file(folder.join("bloom-0")).unwrap()) as fn(&Path)),
+        ("no filter", (|folder| fs::remove_file(folder.join("bloom-0")).unwrap()) as Damage),
         ("garbage for a filter", |folder| fs::write(folder.join("bloom-0"), "garbage").unwrap()),
     ] {
         let damaged = Copy::damaged(damage);

@@ -178,7 +178,9 @@ impl Write for Pager {
         if let Some((_, stdin)) = &mut self.running {
             return match stdin.write(bytes) {
                 Ok(n_bytes) => {
-                    self.unread.as_mut().map(|unread| unread.extend_from_slice(&bytes[..n_bytes]));
+                    if let Some(unread) = &mut self.unread {
+                        unread.extend_from_slice(&bytes[..n_bytes]);
+                    }
                     self.unread.take_if(|unread| unread.len() > PIPE_BYTES);
                     Ok(n_bytes)
                 }
