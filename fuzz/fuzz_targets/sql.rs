@@ -7,7 +7,9 @@ use traceql_engine::Error;
 use traceql_engine::tables::SqlStatement;
 
 fuzz_target!(|text: &str| match SqlStatement::parse(text) {
-    Ok(statements) => statements.iter().for_each(|statement| drop(statement.is_explain())),
+    Ok(statements) => statements.iter().for_each(|statement| {
+        std::hint::black_box(statement.is_explain());
+    }),
     Err(Error::Sql(error)) => {
         assert!(!error.message.is_empty());
         if let Some(range) = error.range {

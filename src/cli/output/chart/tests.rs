@@ -96,7 +96,7 @@ fn lines_have_letters_at_their_ends_and_on_their_way() {
        2026-11-27 UTC, step 1m
 
   RESOURCE.SERVICE.NAME    MIN   MEAN    MAX   LAST
-A checkout                20ms  210ms  400ms   21ms
+A checkout                21ms  213ms  400ms   21ms
 B frontend               100ms  150ms  200ms  102ms
 C cart                    50ms   50ms   50ms   50ms
 ",
@@ -121,7 +121,7 @@ C cart                    50ms   50ms   50ms   50ms
        2026-11-27 UTC, step 1m
 
   RESOURCE.SERVICE.NAME    MIN   MEAN    MAX   LAST
-A checkout                20ms  210ms  400ms   21ms
+A checkout                21ms  213ms  400ms   21ms
 B frontend               100ms  150ms  200ms  102ms
 C cart                    50ms   50ms   50ms   50ms
 ",
@@ -147,9 +147,9 @@ fn a_narrow_terminal_gets_the_same_with_less_beside_it() {
        12:00    00:00    12:00   00:00
        2026-11-27 11-28 UTC, step 10m
 
-  RESOURCE.SERVICE.NA…   MIN  MEAN   MAX
-A a service with a lo…   0/s  45/s  90/s
-B b                     10/s  15/s  20/s
+  RESOURCE.SERVICE.NAME        MIN   MAX
+A a service with a long name   0/s  90/s
+B b                           10/s  20/s
 ",
     );
 }

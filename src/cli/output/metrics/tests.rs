@@ -69,7 +69,7 @@ fn tables_summarise_and_wide_ones_list_every_step() {
         r#"
 RESOURCE.SERVICE.NAME  SPAN.N       MIN      MEAN       MAX      LAST
 cart                           0.0667/s  0.0667/s  0.0667/s  0.0667/s
-the "shop", \ really   5            0/s     inf/s     inf/s     inf/s
+the "shop", \ really   5          inf/s     inf/s     inf/s     inf/s
 "#,
     );
     check(
@@ -90,7 +90,7 @@ TIME (UTC)                CART, -  THE "SHOP", \ REALLY , 5
 | resource.service.name | span.n | Min | Mean | Max | Last |
 | --- | --- | ---: | ---: | ---: | ---: |
 | cart |  | 0.0667/s | 0.0667/s | 0.0667/s | 0.0667/s |
-| the "shop", \\ really  | 5 | 0/s | inf/s | inf/s | inf/s |
+| the "shop", \\ really  | 5 | inf/s | inf/s | inf/s | inf/s |
 "#,
     );
     let instant = Asked { is_instant: true, ..over_range("{ } | max_over_time(duration)") };
