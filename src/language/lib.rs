@@ -14,7 +14,7 @@
 //! use traceql_language::{Dialect, compile, parse};
 //!
 //! let query = parse("{status=error}|count()>2", Dialect::Default)?;
-//! assert_eq!(query.to_string(), "{ status = error } | count() > 2");
+//! assert_eq!(query.to_string(), "{ status = error }|(count()) > 2");
 //!
 //! let text = "{ status = error } | cuont() > 2";
 //! let error = compile(text, Dialect::Default).unwrap_err();
