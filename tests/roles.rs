@@ -65,7 +65,7 @@ fn what_one_process_takes_in_another_answers_and_a_third_compacts() {
 
     let compact = ["--roles", "compact", "--compact-interval", "100ms"];
     // More than a query takes that began with the old list, on a machine that does much else.
-    let grace = ["--grace", "3s"];
+    let grace = ["--grace", "10s"];
     let compact = Server::start_with(&[&source[..3], &compact, &grace].concat());
     wait_until("blocks are put together", || replaced(&compact) >= 1.0);
     check("while blocks are put together");
