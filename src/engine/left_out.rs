@@ -22,6 +22,18 @@ impl LeftOut {
         Self { is_allowed, blocks: Mutex::default() }
     }
 
+    /// What was read of a block, or nothing if it cannot be read and may be left out.
+    ///
+    /// # Errors
+    /// As [`LeftOut::pass_over`].
+    pub(crate) fn or_nothing<T: Default>(
+        &self,
+        block: &Block,
+        read: Result<T, impl Into<Error>>,
+    ) -> Result<T> {
+        read.or_else(|error| self.pass_over(block, error.into()).map(|()| T::default()))
+    }
+
     /// Lets a failure to read a block pass, and notes it.
     ///
     /// # Errors

@@ -110,7 +110,7 @@ pub(crate) async fn names(
                                     .await
                             }
                         };
-                        or_left_out(names, run, &open)
+                        run.left_out.or_nothing(&open.block, names)
                     }
                 })
                 .buffered(n_readers);
@@ -192,11 +192,6 @@ fn row_groups(blocks: &[Selected]) -> Vec<(Arc<OpenBlock>, usize)> {
         (0..open.n_row_groups()).map(move |row_group| (Arc::clone(&open), row_group))
     };
     opened.flat_map(of).collect()
-}
-
-/// What was read of a row group, or nothing if it cannot be read and may be left out.
-fn or_left_out<T: Default>(read: Result<T>, run: &QueryRun, open: &OpenBlock) -> Result<T> {
-    read.or_else(|error| run.left_out.pass_over(&open.block, error).map(|()| T::default()))
 }
 
 /// How row groups are read, and how many at a time. What they hold is put together in their order.
@@ -300,7 +295,7 @@ pub(crate) async fn values(
                                 &open, row_group, context, program, request, options, field,
                                 &mut found,
                             );
-                            or_left_out(read.await, run, &open)?;
+                            run.left_out.or_nothing(&open.block, read.await)?;
                         }
                         Ok::<_, Error>(found)
                     }

@@ -360,8 +360,11 @@ impl Source {
 
     /// Whether there is a tenant, of whom no block is left: they were given up, or compacted away.
     async fn is_emptied(&self, place: &Place, tenant: &TenantId) -> Result<bool> {
-        if matches!(self.kind, SourceKind::Tenant(_)) || !place.store.listable {
-            return Ok(place.store.listable);
+        if !place.store.listable {
+            return Ok(false);
+        }
+        if matches!(self.kind, SourceKind::Tenant(_)) {
+            return Ok(true);
         }
         let there = place.tenants(&place.list().await?);
         if !there.contains(tenant) {

@@ -141,9 +141,7 @@ impl UnitRunner {
     /// What was read of a block, or nothing if it cannot be read and may be left out. A sink has taken
     /// whole traces by then, or none.
     fn or_left_out<T: Default>(&self, block: u32, read: Result<T, impl Into<Error>>) -> Result<T> {
-        let block = &self.blocks[block as usize];
-        let pass_over = |error| self.run.left_out.pass_over(block, error).map(|()| T::default());
-        read.or_else(|error| pass_over(error.into()))
+        self.run.left_out.or_nothing(&self.blocks[block as usize], read)
     }
 
     fn run_memory(&self, unit: WorkUnit, sink: &mut impl Sink) -> Result<()> {
